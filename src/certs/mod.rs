@@ -1,0 +1,1 @@
+//! Room: certs (to be written).

@@ -1,0 +1,5 @@
+//! Dispatch: which site, which rule, which scheme.
+
+pub mod rule;
+
+pub use rule::{Element, Place, Rule, Ssl};

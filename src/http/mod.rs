@@ -1,0 +1,1 @@
+//! Room: http (to be written).

@@ -1,0 +1,1 @@
+//! Room: http1 (to be written).

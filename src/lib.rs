@@ -1,0 +1,13 @@
+//! Portcullis: a TLS front end for site servers. The rooms, in reading order.
+//!
+//! Core rooms turn bytes into decisions: they open nothing, await nothing, lock nothing.
+//! Shell rooms own sockets, timers, files and threads. `ARCHITECTURE.md` has the way of one request.
+
+pub mod certs;
+pub mod config;
+pub mod dispatch;
+pub mod http;
+pub mod http1;
+pub mod metrics;
+pub mod net;
+pub mod tls;

@@ -1,0 +1,1 @@
+//! Every counter: name, unit, meaning.

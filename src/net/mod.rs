@@ -1,0 +1,1 @@
+//! Room: net (to be written).
