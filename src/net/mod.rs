@@ -1,1 +1,30 @@
-//! Room: net (to be written).
+//! Sockets, buffers and deadlines of one worker thread.
+//!
+//! Everything here belongs to one thread and is shared by `Rc`: nothing locks. This is the only room
+//! with `unsafe`: the ring writes into memory it is lent, and sockets are read and written at once.
+//!
+//! A socket's operations carry their deadline. When it passes, the half of the socket concerned is shut
+//! down, which completes the operation in flight with its buffer: no operation is ever dropped to
+//! cancel it, so no byte and no buffer is lost (dropping a future in this runtime loses both).
+//!
+//! A connection that waits holds no buffer: it waits for readiness, then borrows a buffer from the
+//! worker's pool. Rejected: a receive posted with a buffer for each idle connection, which is as fast
+//! and costs 4 KiB more memory for each.
+
+mod buffer;
+mod clock;
+mod deadline;
+mod local;
+mod socket;
+mod stream;
+mod tls_stream;
+
+pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};
+pub use clock::{Clock, Until};
+pub use local::Local;
+pub use socket::Socket;
+pub use stream::Stream;
+pub use tls_stream::TlsStream;
+
+/// How often deadlines are looked at, and the grain of [`Clock::now`].
+pub const TICK: std::time::Duration = std::time::Duration::from_millis(100);

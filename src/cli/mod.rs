@@ -1,0 +1,111 @@
+//! The command line: reads it, calls the rooms, prints what they say.
+//!
+//! Exit status: 0 all went well; 1 the configuration has errors or the work failed; 2 the command line
+//! could not be understood.
+
+mod explain;
+mod files;
+mod flags;
+mod logging;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::config::{self, Config, Overrides, Problems};
+use crate::control;
+use crate::demo;
+use crate::dispatch::zotonic;
+
+use files::OnDisk;
+use flags::{Arguments, Command, Import, RunFlags};
+
+/// Runs the command the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Run(flags) => run(&flags),
+        Command::Check { config, json } => check(&config, json),
+        Command::Explain(flags) => explain::main(&flags),
+        Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
+        Command::Demo(flags) => demo::main(&flags.http, &flags.https),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man => man(),
+    }
+}
+
+fn run(flags: &RunFlags) -> ExitCode {
+    let config = match read(&flags.config, &flags.overrides()) {
+        Ok(config) => config,
+        Err(problems) => return fail(&problems),
+    };
+    logging::start(config.log);
+    serve(config, flags)
+}
+
+fn serve(config: Config, flags: &RunFlags) -> ExitCode {
+    for warning in &config.warnings {
+        tracing::warn!("{}", warning.line());
+    }
+    let ended = control::run(config, flags.ring, |addresses| {
+        for (scheme, address) in addresses {
+            tracing::info!("listening on {}://{address}", scheme.as_str());
+        }
+        tracing::info!("ready");
+    });
+    match ended {
+        Ok(control::Ended::Clean) => ExitCode::SUCCESS,
+        Ok(control::Ended::Cut(open)) => {
+            tracing::warn!(connections = open, "left before these connections had ended");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("portcullis: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(path: &Path, json: bool) -> ExitCode {
+    let result = read(path, &Overrides::default());
+    let problems = match &result {
+        Ok(config) => Problems::new(config.warnings.clone()),
+        Err(problems) => problems.clone(),
+    };
+    if json {
+        println!("{}", problems.to_json());
+    } else if !problems.is_empty() {
+        eprintln!("{problems}");
+    }
+    let Ok(config) = result else { return ExitCode::FAILURE };
+    match control::verify(config) {
+        Ok(summary) => {
+            if !json {
+                println!("{}: good: {summary}", path.display());
+            }
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("portcullis: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the configuration from disk.
+///
+/// # Errors
+/// All problems of all files.
+fn read(path: &Path, overrides: &Overrides) -> Result<Config, Problems> {
+    config::read(path, &mut OnDisk, overrides)
+}
+
+fn fail(problems: &Problems) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::FAILURE
+}

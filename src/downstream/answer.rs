@@ -1,0 +1,96 @@
+//! Answers of our own: redirects and errors, and what becomes of the connection after them.
+
+use crate::dispatch::Redirect;
+use crate::http::{BodyEnd, Reuse};
+use crate::http1::{Page, RequestHead, write_error, write_redirect};
+use crate::net::Buffer;
+
+use super::service::Service;
+
+/// A request body up to this is read and dropped, so that the connection stays usable; a longer one costs
+/// more than a new connection.
+const SKIPPED_BODY_MAX: u64 = 64 * 1024;
+
+/// An answer ready to send.
+pub(super) struct Answer {
+    pub(super) bytes: Buffer,
+    pub(super) reuse: Reuse,
+    /// Octets of the request's body to drop before the next request.
+    pub(super) skip: u64,
+    /// Nothing of the request is left to come: the connection can be closed at once.
+    pub(super) whole: bool,
+}
+
+impl Answer {
+    /// To a request that was read and decided on.
+    pub(super) fn error(
+        service: &Service,
+        head: &RequestHead<'_, '_>,
+        status: u16,
+        reason: &'static str,
+    ) -> Answer {
+        tracing::debug!(status, reason, "refused a request");
+        service.counters.requests_refused.add(1);
+        Answer::write(service, head, |out, page| write_error(out, status, page))
+    }
+
+    pub(super) fn redirect(
+        service: &Service,
+        head: &RequestHead<'_, '_>,
+        redirect: &Redirect<'_>,
+    ) -> Answer {
+        service.counters.requests_redirected.add(1);
+        Answer::write(service, head, |out, page| {
+            write_redirect(out, redirect.status, |out| redirect.write_location(out), page);
+        })
+    }
+
+    /// To something that is not a request we can read: where the next one would begin is unknown.
+    pub(super) fn malformed(service: &Service, status: u16, reason: &'static str) -> Answer {
+        tracing::debug!(status, reason, "refused a request");
+        service.counters.requests_refused.add(1);
+        Answer::failed(service, status, false, Reuse::Close, false)
+    }
+
+    /// To a request whose exchange failed; the request's body is done with or the connection ends.
+    /// `head_only`: the request was HEAD.
+    pub(super) fn failed(service: &Service, status: u16, head_only: bool, reuse: Reuse, whole: bool) -> Answer {
+        let date = service.local.clock.date();
+        let id = service.ids.next();
+        let page = Page { reuse, date: &date, head_only, request_id: &id, hsts: None };
+        let bytes = into_buffer(service, |out| write_error(out, status, &page));
+        Answer { bytes, reuse, skip: 0, whole }
+    }
+
+    fn write(
+        service: &Service,
+        head: &RequestHead<'_, '_>,
+        write: impl FnOnce(&mut Vec<u8>, &Page<'_>),
+    ) -> Answer {
+        let (reuse, skip) = match head.body {
+            _ if service.is_draining() => (Reuse::Close, 0),
+            BodyEnd::None => (head.reuse, 0),
+            // A client that waits for 100 will not send the body now, or will: who knows.
+            BodyEnd::Length(length) if length <= SKIPPED_BODY_MAX && !head.expects_continue => {
+                (head.reuse, length)
+            }
+            _ => (Reuse::Close, 0),
+        };
+        let date = service.local.clock.date();
+        let id = service.ids.next();
+        let page =
+            Page { reuse, date: &date, head_only: head.method == "HEAD", request_id: &id, hsts: None };
+        let whole = head.body.is_empty();
+        Answer { bytes: into_buffer(service, |out| write(out, &page)), reuse, skip, whole }
+    }
+}
+
+/// Writes by way of the worker's scratch into a buffer of the right size.
+fn into_buffer(service: &Service, write: impl FnOnce(&mut Vec<u8>)) -> Buffer {
+    let mut written = service.scratch.borrow_mut();
+    written.clear();
+    write(&mut written);
+    let mut bytes = service.local.buffers.at_least(written.len());
+    bytes.append(&written);
+    bytes
+}

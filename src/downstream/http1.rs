@@ -1,0 +1,236 @@
+//! HTTP/1.1 with a client: requests one after another, answered in order.
+
+use std::io;
+use std::time::Duration;
+
+use super::Visitor;
+use super::answer::Answer;
+use super::plan::{Forward, Plan, plan};
+use super::request_body::Http1Body;
+use super::responder::Http1Responder;
+use super::service::Service;
+use crate::http::{BodyEnd, Reuse};
+use crate::http1::HeadScan;
+use crate::net::{Buffer, LARGE, Stream, Until};
+use crate::proxy::{Cut, Ended, Exchange};
+
+/// After our last byte: how long and how much we still read, so that closing does not reset the
+/// connection before the client has read the answer (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 512 * 1024;
+
+/// What follows a request.
+enum Next {
+    /// The connection takes another request.
+    Request,
+    /// We have said all; the client may still be sending.
+    Linger,
+    /// It is over: the client has gone or was answered in full.
+    Close,
+}
+
+/// Serves requests until the connection ends.
+pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) {
+    let mut input = Buffer::default();
+    let mut scan = HeadScan::new();
+    loop {
+        let next = match next_plan(service, stream, &visitor, &mut scan, &mut input).await {
+            Some(Plan::Forward(forward)) => self::forward(service, stream, &visitor, forward, &mut input).await,
+            Some(Plan::Answer(answer)) => self::answer(service, stream, answer, &mut input).await,
+            Some(Plan::NeedMore) | None => Next::Close,
+        };
+        match next {
+            Next::Request if input.is_empty() => input = Buffer::default(),
+            Next::Request => {}
+            Next::Linger => return linger(service, stream, input).await,
+            Next::Close => return,
+        }
+    }
+}
+
+/// Reads until a request is whole and decided on; `None`: the connection ended or waited too long between
+/// requests.
+async fn next_plan(
+    service: &Service,
+    stream: &Stream,
+    visitor: &Visitor,
+    scan: &mut HeadScan,
+    input: &mut Buffer,
+) -> Option<Plan> {
+    let timeouts = &service.generation.config.timeouts;
+    if input.is_empty() {
+        if service.is_draining() {
+            stream.say_goodbye(service.local.clock.after(LINGER)).await;
+            return None;
+        }
+        if stream.idle(service.local.clock.after(timeouts.keep_alive)).await.is_err() {
+            stream.say_goodbye(service.local.clock.after(LINGER)).await;
+            return None;
+        }
+        *input = service.local.buffers.small();
+    }
+    let mut until: Option<Until> = None;
+    loop {
+        if !input.is_empty() {
+            match plan(service, visitor, scan, input) {
+                Plan::NeedMore => {}
+                decided => return Some(decided),
+            }
+        }
+        make_room(service, input);
+        let until = *until.get_or_insert_with(|| service.local.clock.after(timeouts.request_head));
+        match stream.fill(input, until).await {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
+                service.counters.requests_timed_out.add(1);
+                return Some(Plan::Answer(Answer::malformed(service, 408, "request_head_timed_out")));
+            }
+            Ok(0) if !input.is_empty() => return None,
+            Ok(0) | Err(_) => {
+                stream.say_goodbye(service.local.clock.after(LINGER)).await;
+                return None;
+            }
+        }
+    }
+}
+
+/// A head larger than a small buffer gets a large one; the limit on heads is checked by their reader.
+fn make_room(service: &Service, input: &mut Buffer) {
+    if input.spare() > 0 {
+        return;
+    }
+    input.compact();
+    if input.spare() == 0 {
+        let mut larger = service.local.buffers.at_least((input.len() * 2).max(LARGE));
+        larger.append(input.filled());
+        *input = larger;
+    }
+}
+
+async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &mut Buffer) -> Next {
+    let idle = service.generation.config.timeouts.body_idle;
+    let until = || service.local.clock.after(idle);
+    if answer.reuse == Reuse::Close {
+        return match stream.send_last(&mut answer.bytes, until).await {
+            Ok(()) if answer.whole && input.is_empty() => Next::Close,
+            Ok(()) => Next::Linger,
+            Err(_) => Next::Close,
+        };
+    }
+    if stream.send(&mut answer.bytes, until).await.is_err() {
+        return Next::Close;
+    }
+    while answer.skip > 0 {
+        if input.is_empty() {
+            if !input.has_block() {
+                *input = service.local.buffers.small();
+            }
+            if !matches!(stream.fill(input, until()).await, Ok(1..)) {
+                return Next::Close;
+            }
+        }
+        let skipped = input.len().min(usize::try_from(answer.skip).unwrap_or(usize::MAX));
+        input.consume(skipped);
+        answer.skip -= skipped as u64;
+    }
+    Next::Request
+}
+
+async fn forward(
+    service: &Service,
+    stream: &Stream,
+    visitor: &Visitor,
+    forward: Forward,
+    input: &mut Buffer,
+) -> Next {
+    let site = service.generation.site(forward.site);
+    let idle = service.generation.config.timeouts.body_idle;
+    let mut responder = Http1Responder {
+        stream,
+        local: &service.local,
+        site,
+        scheme: visitor.scheme,
+        version: forward.version,
+        reuse: if service.is_draining() { Reuse::Close } else { forward.reuse },
+        body: BodyEnd::None,
+        idle,
+    };
+    let exchange = Exchange {
+        upstreams: &site.upstreams,
+        kind: forward.kind,
+        repeatable: forward.repeatable,
+        body: forward.body,
+    };
+    if input.is_empty() {
+        // Nothing is held while the site server thinks.
+        *input = Buffer::default();
+    }
+    let mut body = forward.rest.map(|reader| Http1Body {
+        stream,
+        local: &service.local,
+        counters: &service.counters,
+        input,
+        reader,
+        remaining: forward.remaining,
+        allowance: forward.allowance,
+        idle,
+    });
+    let ended = service.proxy.exchange(&exchange, forward.request, body.as_mut(), &mut responder).await;
+    match ended {
+        Ended::Answered { request_whole, .. } => {
+            service.counters.requests_forwarded.add(1);
+            drop(body);
+            match (responder.reuse, request_whole) {
+                (Reuse::Keep, true) => Next::Request,
+                (Reuse::Close, true) if input.is_empty() => Next::Close,
+                (Reuse::Close, _) => Next::Linger,
+                (Reuse::Keep, false) => {
+                    // The rest of the old body would be read as a request.
+                    stream.say_goodbye(service.local.clock.after(LINGER)).await;
+                    Next::Linger
+                }
+            }
+        }
+        Ended::Unanswered(failure) => {
+            tracing::debug!(reason = failure.reason(), status = failure.status(), "no answer from a site server");
+            // A body that was not read to its end leaves no place for another request.
+            let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
+            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, body.is_none());
+            drop(body);
+            self::answer(service, stream, page, input).await
+        }
+        Ended::Cut(cut) => {
+            if cut == Cut::Upstream {
+                // Half a response must not look whole (RFC 9112 §8).
+                stream.socket().reset_on_close();
+            }
+            Next::Close
+        }
+        Ended::Tunnel { upstream, first } => {
+            drop(body);
+            service.proxy.tunnel(stream, first, upstream, std::mem::take(input)).await;
+            Next::Close
+        }
+    }
+}
+
+/// Reads and drops what the client still sends, for a while.
+async fn linger(service: &Service, stream: &Stream, mut input: Buffer) {
+    stream.socket().finish();
+    let until = service.local.clock.after(LINGER);
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0 {
+        input.clear();
+        if stream.socket().readable(until).await.is_err() {
+            return;
+        }
+        if !input.has_block() {
+            input = service.local.buffers.small();
+        }
+        // Below TLS: what it says does not matter any more.
+        match stream.socket().receive(&mut input, until).await {
+            Ok(received @ 1..) => left = left.saturating_sub(received),
+            Ok(0) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What to do about a request whose head is in the buffer: parsed, decided and rebuilt in one go.
+//!
+//! Nothing borrowed from the head outlives this: an exchange gets the bytes it sends and a few words.
+
+use crate::dispatch::{Action, Handshake, Question, SiteId};
+use crate::http::{BodyEnd, Forwarded, Reuse, Version};
+use crate::http1::{
+    BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
+    write_request,
+};
+use crate::net::Buffer;
+use crate::proxy::append_chunk;
+
+use super::Visitor;
+use super::answer::Answer;
+use super::request_id::REQUEST_ID_BYTES;
+use super::service::Service;
+
+/// What comes next for a connection.
+pub(super) enum Plan {
+    /// The head is not whole yet.
+    NeedMore,
+    /// We answer ourselves.
+    Answer(Answer),
+    /// A site server answers.
+    Forward(Forward),
+}
+
+/// A request on its way to a site server, and what its answer needs to know.
+pub(super) struct Forward {
+    pub(super) site: SiteId,
+    /// The rebuilt head, and those octets of the body that were in hand.
+    pub(super) request: Buffer,
+    /// Reads the rest of the body; `None` when all of it is in `request`.
+    pub(super) rest: Option<BodyReader>,
+    /// How the body goes on to the site server.
+    pub(super) body: BodyEnd,
+    /// Octets of the body that are still to come, when known.
+    pub(super) remaining: Option<u64>,
+    /// Octets the site still takes.
+    pub(super) allowance: u64,
+    pub(super) kind: RequestKind,
+    pub(super) repeatable: bool,
+    pub(super) version: Version,
+    pub(super) reuse: Reuse,
+    pub(super) request_id: [u8; REQUEST_ID_BYTES],
+}
+
+/// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
+pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, input: &mut Buffer) -> Plan {
+    let span = match scan.request(input.filled(), &service.limits) {
+        Ok(Some(span)) => span,
+        Ok(None) => return Plan::NeedMore,
+        Err(refused) => return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason())),
+    };
+    scan.reset();
+    let mut slots = header_slots();
+    let (plan, head_bytes, body) =
+        match parse_scanned_request(input.filled(), span, &mut slots, &service.limits) {
+            Err(refused) => {
+                return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()));
+            }
+            Ok(head) => (decide(service, visitor, &head), head.head_bytes, head.body),
+        };
+    input.consume(head_bytes);
+    match plan {
+        Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
+            Ok(()) => Plan::Forward(forward),
+            Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
+        },
+        other => other,
+    }
+}
+
+fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+    service.counters.requests.add(1);
+    let generation = &service.generation;
+    let handshake = visitor.handshake_site.and_then(|site| {
+        Some(Handshake { site, certificate: &generation.site_tls(site)?.certificate })
+    });
+    let question = Question {
+        scheme: visitor.scheme,
+        handshake,
+        authority: head.authority(),
+        method: head.method.as_bytes(),
+        target: head.path_and_query(),
+    };
+    let decision = generation.sites.decide(&question);
+    match decision.action {
+        Action::Forward => {}
+        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect)),
+        Action::NotFound => return Plan::Answer(Answer::error(service, head, 404, "no_rule")),
+        Action::Refuse(refusal) => {
+            return Plan::Answer(Answer::error(service, head, refusal.status(), refusal.reason()));
+        }
+    }
+    let site = decision.site.expect("a request that is forwarded has a site");
+    let served = generation.site(site);
+    if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
+        return Plan::Answer(Answer::error(service, head, 413, "body_too_large"));
+    }
+    let request_id = service.ids.next();
+    let forwarded = Forwarded {
+        client: visitor.peer,
+        scheme: visitor.scheme,
+        host: head.authority(),
+        port: generation.outside_port(visitor.scheme),
+        request_id: &request_id,
+        trusted: false,
+    };
+    let outbound = Outbound {
+        target: head.path_and_query(),
+        forwarded: &forwarded,
+        body: head.body,
+        tunnel: head.upgrade.is_some(),
+        expect_continue: head.expects_continue,
+        judge: None,
+    };
+    let mut written = service.scratch.borrow_mut();
+    written.clear();
+    write_request(&mut written, head, &outbound);
+    let mut request = service.local.buffers.at_least(written.len());
+    request.append(&written);
+    Plan::Forward(Forward {
+        site,
+        request,
+        rest: None,
+        body: head.body,
+        remaining: None,
+        allowance: served.request_body_bytes_max,
+        kind: RequestKind { head: head.method == "HEAD", upgrade: head.upgrade.is_some() },
+        repeatable: is_idempotent(head.method),
+        version: head.version,
+        reuse: head.reuse,
+        request_id,
+    })
+}
+
+/// Moves what was read of the body behind the head it goes with, so that both leave in one send.
+///
+/// # Errors
+/// The status and the reason to refuse the request with; nothing was sent by then.
+fn take_body_in_hand(
+    forward: &mut Forward,
+    body: BodyEnd,
+    input: &mut Buffer,
+) -> Result<(), (u16, &'static str)> {
+    match body {
+        BodyEnd::None | BodyEnd::Close => {}
+        BodyEnd::Length(length) => {
+            let taken = usize::try_from(length).unwrap_or(usize::MAX).min(input.len());
+            forward.request.append(&input.filled()[..taken]);
+            input.consume(taken);
+            let left = length - taken as u64;
+            forward.allowance = forward.allowance.saturating_sub(taken as u64);
+            if left > 0 {
+                forward.rest = Some(BodyReader::new(BodyEnd::Length(left)));
+                forward.remaining = Some(left);
+            }
+        }
+        BodyEnd::Chunked => {
+            let mut reader = BodyReader::new(BodyEnd::Chunked);
+            let read = reader.read(input.filled_mut());
+            let progress = read.map_err(|broken| (broken.status(), broken.reason()))?;
+            let left = forward.allowance.checked_sub(progress.data as u64);
+            forward.allowance = left.ok_or((413, "body_too_large"))?;
+            let end = progress.end.then(|| reader.trailers());
+            append_chunk(&mut forward.request, &input.filled()[..progress.data], end);
+            input.consume(progress.consumed);
+            if !progress.end {
+                forward.rest = Some(reader);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Idempotent methods (RFC 9110 §9.2.2): repeating them does nothing new.
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE")
+}

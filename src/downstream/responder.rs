@@ -1,0 +1,73 @@
+//! The response of a site server, written for an HTTP/1.1 client.
+
+use std::io;
+use std::time::Duration;
+
+use crate::config::ServedSite;
+use crate::http::{BodyEnd, Reuse, Scheme, Version};
+use crate::http1::{Reply, ResponseHead, write_response};
+use crate::net::{Buffer, Local, Stream};
+use crate::proxy::{Responder, frame_chunk};
+
+pub(super) struct Http1Responder<'a> {
+    pub(super) stream: &'a Stream,
+    pub(super) local: &'a Local,
+    pub(super) site: &'a ServedSite,
+    pub(super) scheme: Scheme,
+    pub(super) version: Version,
+    /// Whether the client's connection lives on after this response; settled when the head is written.
+    pub(super) reuse: Reuse,
+    /// How the body ends for the client; settled with the head.
+    pub(super) body: BodyEnd,
+    pub(super) idle: Duration,
+}
+
+impl Responder for Http1Responder<'_> {
+    fn write_interim(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>) {
+        // HTTP/1.0 has none (RFC 9110 §15.2).
+        if self.version != Version::Http10 {
+            self.write(head, BodyEnd::None, out);
+        }
+    }
+
+    fn write_head(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>) {
+        self.body = head.body.relayed_to(self.version);
+        if self.body == BodyEnd::Close {
+            self.reuse = Reuse::Close;
+        }
+        self.write(head, self.body, out);
+    }
+
+    fn frame(&mut self, body: &mut Buffer, end: Option<&[u8]>) {
+        if self.body == BodyEnd::Chunked {
+            frame_chunk(body, end);
+        }
+    }
+
+    async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()> {
+        let until = || self.local.clock.after(self.idle);
+        if last && self.reuse == Reuse::Close {
+            self.stream.send_last(bytes, until).await
+        } else {
+            self.stream.send(bytes, until).await
+        }
+    }
+}
+
+impl Http1Responder<'_> {
+    fn write(&self, head: &ResponseHead<'_, '_>, body: BodyEnd, out: &mut Vec<u8>) {
+        let secure = self.scheme == Scheme::Https;
+        let date = self.local.clock.date();
+        let reply = Reply {
+            client: self.version,
+            reuse: self.reuse,
+            body,
+            date: &date,
+            session_cookies: if secure { &self.site.session_cookies } else { &[] },
+            judge: None,
+            hsts: if secure { self.site.hsts.as_deref() } else { None },
+            location: None,
+        };
+        write_response(out, head, &reply);
+    }
+}

@@ -1,0 +1,38 @@
+//! What the sockets of one worker share: clock, deadlines, buffers.
+
+use std::rc::Rc;
+
+use super::buffer::BufferPool;
+use super::clock::Clock;
+use super::deadline::Deadlines;
+
+#[derive(Clone)]
+pub struct Local {
+    pub clock: Rc<Clock>,
+    pub buffers: Rc<BufferPool>,
+    pub(super) deadlines: Rc<Deadlines>,
+}
+
+impl Local {
+    pub fn new() -> Local {
+        let clock = Rc::new(Clock::new());
+        Local { deadlines: Deadlines::new(clock.clone()), buffers: Rc::default(), clock }
+    }
+
+    /// Moves the clock on and ends operations that are late; for the worker's one timer.
+    pub fn tick(&self) {
+        self.clock.tick();
+        self.deadlines.tick();
+    }
+
+    /// Ends the wait of every connection that is between two requests.
+    pub fn expire_idle(&self) {
+        self.deadlines.expire_idle();
+    }
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,243 @@
+//! The response on its way to the client.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::pin::pin;
+use std::time::Duration;
+
+use super::exchange::{Exchange, Proxy};
+use super::race::{First, first};
+use super::{Cut, Failure, Responder};
+use crate::http::{BodyEnd, HEADERS_CEILING, Reuse};
+use crate::http1::{BodyReader, parse_response};
+use crate::net::{Buffer, Socket};
+
+/// Room before a response for what our head has and the site server's did not; chunk heads too.
+const HEADROOM: usize = 1024;
+/// Room behind a piece of a body for what ends a chunked body.
+const TAILROOM: usize = 1024;
+/// A response body of known length up to this leaves in one send, when it comes without a pause.
+const GATHER_MAX: u64 = 64 * 1024;
+/// The longest pause inside such a body before what is there is sent.
+const GATHER_PAUSE: Duration = Duration::from_millis(3);
+/// Interim responses before the final one; a server that sends more is broken.
+const INTERIM_MAX: usize = 16;
+
+/// A response that went out whole.
+pub(super) struct Relayed {
+    pub(super) status: u16,
+    /// Whether the upstream connection may carry another exchange.
+    pub(super) reuse: Reuse,
+}
+
+/// What came instead of a whole response.
+pub(super) enum Stopped {
+    /// Not one byte came: on a kept connection a sign that it had been closed before.
+    Silent,
+    Unanswered(Failure),
+    Cut(Cut),
+    /// 101 (RFC 9110 §15.2.2): what is to be sent to the client first.
+    Tunnel(Buffer),
+}
+
+/// What reading a head led to.
+enum Step {
+    NeedMore,
+    /// Bytes for the client, none when it cannot take an interim response.
+    Interim(Buffer),
+    Tunnel,
+    Final(Begun),
+}
+
+/// A response whose head is in front of the first part of its body, ready to send.
+struct Begun {
+    status: u16,
+    body: BodyEnd,
+    reader: BodyReader,
+    reuse: Reuse,
+    part: Part,
+}
+
+/// A piece of a body.
+#[derive(Clone, Copy)]
+struct Part {
+    end: bool,
+    /// Bytes came behind the end of the response: the connection is not to be trusted.
+    leftover: bool,
+}
+
+impl Proxy {
+    /// Reads the response and sends it on. `answered` is set before the first byte of the final response
+    /// leaves.
+    pub(super) async fn relay<R: Responder>(
+        &self,
+        exchange: &Exchange<'_>,
+        upstream: &Socket,
+        responder: &mut R,
+        answered: &Cell<bool>,
+    ) -> Result<Relayed, Stopped> {
+        let mut buffer = self.local.buffers.large();
+        buffer.reset(HEADROOM, TAILROOM);
+        let mut begun = self.begin(exchange, upstream, responder, &mut buffer).await?;
+        let mut part = begun.part;
+        if let BodyEnd::Length(length) = begun.body
+            && !part.end
+            && length <= GATHER_MAX
+        {
+            part = self.gather(&mut begun.reader, &mut buffer, upstream).await?;
+        }
+        answered.set(true);
+        loop {
+            if !buffer.is_empty() {
+                self.counters.bytes_sent.add(buffer.len() as u64);
+                let sent = responder.send(&mut buffer, part.end).await;
+                sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+            }
+            if part.end {
+                let reuse = if part.leftover { Reuse::Close } else { begun.reuse };
+                return Ok(Relayed { status: begun.status, reuse });
+            }
+            buffer.reset(HEADROOM, TAILROOM);
+            let until = self.local.clock.after(self.limits.body_idle);
+            part = match upstream.receive(&mut buffer, until).await {
+                Ok(0) if begun.body == BodyEnd::Close => {
+                    responder.frame(&mut buffer, Some(b""));
+                    Part { end: true, leftover: true }
+                }
+                Ok(1..) => read_part(&mut begun.reader, &mut buffer, responder)
+                    .ok_or(Stopped::Cut(Cut::Upstream))?,
+                Ok(0) | Err(_) => return Err(Stopped::Cut(Cut::Upstream)),
+            };
+        }
+    }
+
+    /// Reads up to the final head and sends interim responses on.
+    async fn begin<R: Responder>(
+        &self,
+        exchange: &Exchange<'_>,
+        upstream: &Socket,
+        responder: &mut R,
+        buffer: &mut Buffer,
+    ) -> Result<Begun, Stopped> {
+        let until = self.local.clock.after(self.limits.response_head);
+        let mut silent = true;
+        let mut interims = 0;
+        loop {
+            match upstream.receive(buffer, until).await {
+                Ok(1..) => silent = false,
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                    return Err(Stopped::Unanswered(Failure::ResponseTimedOut));
+                }
+                // No room: a head larger than any buffer.
+                Ok(0) if buffer.spare() == 0 => return Err(Stopped::Unanswered(Failure::BadResponse)),
+                Ok(0) | Err(_) if silent => return Err(Stopped::Silent),
+                Ok(0) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
+            }
+            while !buffer.is_empty() {
+                match self.step(exchange, responder, buffer).map_err(Stopped::Unanswered)? {
+                    Step::NeedMore => break,
+                    Step::Final(begun) => return Ok(begun),
+                    Step::Tunnel => return Err(Stopped::Tunnel(std::mem::take(buffer))),
+                    Step::Interim(mut bytes) => {
+                        interims += 1;
+                        if interims > INTERIM_MAX {
+                            return Err(Stopped::Unanswered(Failure::BadResponse));
+                        }
+                        if !bytes.is_empty() {
+                            let sent = responder.send(&mut bytes, false).await;
+                            sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Works off one head at the front of the buffer. Nothing of it is kept: our own head takes its place.
+    fn step<R: Responder>(
+        &self,
+        exchange: &Exchange<'_>,
+        responder: &mut R,
+        buffer: &mut Buffer,
+    ) -> Result<Step, Failure> {
+        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CEILING];
+        let parsed = parse_response(buffer.filled(), &mut slots, exchange.kind, &self.limits.response);
+        let Some(head) = parsed.map_err(|_| Failure::BadResponse)? else {
+            return Ok(Step::NeedMore);
+        };
+        let mut written = self.scratch.borrow_mut();
+        written.clear();
+        let head_bytes = head.head_bytes;
+        if head.status == 101 {
+            // The reader has refused it unless the client asked.
+            responder.write_head(&head, &mut written);
+            buffer.consume_to_headroom(head_bytes);
+            buffer.prepend(&written);
+            return Ok(Step::Tunnel);
+        }
+        if head.is_interim {
+            responder.write_interim(&head, &mut written);
+            buffer.consume_to_headroom(head_bytes);
+            let mut bytes = self.local.buffers.at_least(written.len());
+            bytes.append(&written);
+            return Ok(Step::Interim(bytes));
+        }
+        let (status, body, reuse) = (head.status, head.body, head.reuse);
+        responder.write_head(&head, &mut written);
+        buffer.consume_to_headroom(head_bytes);
+        let mut reader = BodyReader::new(body);
+        let part = read_part(&mut reader, buffer, responder).ok_or(Failure::BadResponse)?;
+        buffer.prepend(&written);
+        Ok(Step::Final(Begun { status, body, reader, reuse, part }))
+    }
+
+    /// Waits for the rest of a short body of known length, as long as it comes without a pause.
+    async fn gather(
+        &self,
+        reader: &mut BodyReader,
+        buffer: &mut Buffer,
+        upstream: &Socket,
+    ) -> Result<Part, Stopped> {
+        loop {
+            {
+                // Waiting for readiness holds no bytes, so that it may be given up.
+                let until = self.local.clock.after(self.limits.body_idle);
+                let mut ready = pin!(upstream.readable(until));
+                let mut pause = pin!(monoio::time::sleep(GATHER_PAUSE));
+                match first(ready.as_mut(), pause.as_mut()).await {
+                    First::Left(Ok(())) => {}
+                    First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
+                    First::Right(()) => return Ok(Part { end: false, leftover: false }),
+                }
+            }
+            let before = buffer.len();
+            let until = self.local.clock.after(self.limits.body_idle);
+            match upstream.receive(buffer, until).await {
+                Ok(1..) => {}
+                // Nothing was sent yet, and yet the status is known: an error of ours is more honest.
+                Ok(0) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
+            }
+            let progress = reader
+                .read(&mut buffer.filled_mut()[before..])
+                .map_err(|_| Stopped::Unanswered(Failure::BadResponse))?;
+            let leftover = before + progress.consumed < buffer.len();
+            buffer.truncate(before + progress.data);
+            if progress.end {
+                return Ok(Part { end: true, leftover });
+            }
+        }
+    }
+}
+
+/// Decodes what was received into body octets and frames them for the client; `None`: broken framing.
+fn read_part<R: Responder>(
+    reader: &mut BodyReader,
+    buffer: &mut Buffer,
+    responder: &mut R,
+) -> Option<Part> {
+    let progress = reader.read(buffer.filled_mut()).ok()?;
+    let leftover = progress.consumed < buffer.len();
+    buffer.truncate(progress.data);
+    responder.frame(buffer, progress.end.then(|| reader.trailers()));
+    Some(Part { end: progress.end, leftover })
+}

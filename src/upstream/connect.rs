@@ -1,0 +1,53 @@
+//! Making a connection to a site server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::net::{Local, Socket};
+
+/// Where a site server listens, ready to connect to: names are resolved already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Tried in order until one answers; never empty.
+    Tcp(Vec<SocketAddr>),
+    Unix(PathBuf),
+}
+
+/// Why there is no connection; nothing was sent.
+#[derive(Debug)]
+pub enum ConnectFailure {
+    TimedOut,
+    Failed(io::Error),
+}
+
+/// Connects within `wait`, which covers all addresses.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    wait: Duration,
+    local: &Local,
+) -> Result<Socket, ConnectFailure> {
+    // Dropping a connect in flight is harmless: it owns its socket and holds no bytes.
+    match monoio::time::timeout(wait, connect_any(endpoint, local)).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(error)) => Err(ConnectFailure::Failed(error)),
+        Err(_) => Err(ConnectFailure::TimedOut),
+    }
+}
+
+async fn connect_any(endpoint: &Endpoint, local: &Local) -> io::Result<Socket> {
+    match endpoint {
+        Endpoint::Unix(path) => Socket::connect_unix(path, local).await,
+        Endpoint::Tcp(addresses) => {
+            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for address in addresses {
+                match Socket::connect_tcp(*address, local).await {
+                    Ok(socket) => return Ok(socket),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+    }
+}

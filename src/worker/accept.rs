@@ -1,0 +1,104 @@
+//! Accepting: several accepts in flight for each listener, each connection a guarded task.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::io::Canceller;
+use monoio::net::{TcpListener, TcpStream};
+
+use super::{Listener, Ring};
+use crate::dispatch::Scheme;
+use crate::downstream::Service;
+
+/// Accepts waiting in the ring for each listener, in place of one that is asked again and again.
+const IN_FLIGHT: usize = 8;
+/// How long accepting waits when descriptors or connections ran out: others must close first.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Ends accepting. An accept in flight is cancelled and its result awaited: dropped instead, it would
+/// leak a connection that had just come.
+#[derive(Clone)]
+pub(super) struct Stop {
+    asked: Rc<Cell<bool>>,
+    canceller: Rc<RefCell<Canceller>>,
+}
+
+impl Stop {
+    pub(super) fn new() -> Stop {
+        Stop { asked: Rc::default(), canceller: Rc::new(RefCell::new(Canceller::new())) }
+    }
+
+    pub(super) fn now(&self) {
+        self.asked.set(true);
+        drop(self.canceller.take().cancel());
+    }
+}
+
+/// # Errors
+/// When the socket cannot be given to the ring.
+pub(super) fn start(listener: Listener, ring: Ring, service: &Rc<Service>, stop: &Stop) -> io::Result<()> {
+    // The ring waits on blocking sockets itself; epoll needs them to say that they would block.
+    listener.socket.set_nonblocking(ring == Ring::Epoll)?;
+    let socket = Rc::new(TcpListener::from_std(listener.socket)?);
+    for _ in 0..IN_FLIGHT {
+        monoio::spawn(accept_loop(socket.clone(), listener.scheme, service.clone(), stop.clone()));
+    }
+    Ok(())
+}
+
+async fn accept_loop(listener: Rc<TcpListener>, scheme: Scheme, service: Rc<Service>, stop: Stop) {
+    while !stop.asked.get() {
+        if service.is_full() {
+            service.counters.accepts_paused.add(1);
+            monoio::time::sleep(PAUSE).await;
+            continue;
+        }
+        let handle = stop.canceller.borrow().handle();
+        match listener.cancelable_accept(handle).await {
+            Ok((stream, peer)) => accepted(stream, peer, scheme, &service),
+            Err(_) if stop.asked.get() => return,
+            Err(error) if out_of_descriptors(&error) => {
+                service.counters.accepts_paused.add(1);
+                monoio::time::sleep(PAUSE).await;
+            }
+            // The client left between its handshake and our accept, or the network failed.
+            Err(_) => {}
+        }
+    }
+}
+
+fn accepted(stream: TcpStream, peer: SocketAddr, scheme: Scheme, service: &Rc<Service>) {
+    let service = service.clone();
+    let counters = service.counters.clone();
+    let open = service.open_connection();
+    monoio::spawn(async move {
+        let connection = service.serve(stream, peer, scheme);
+        if contained(connection).await.is_err() {
+            counters.connections_panicked.add(1);
+            tracing::error!(client = %peer, "a defect ended a connection; others are not affected");
+        }
+        drop(open);
+    });
+}
+
+/// Runs a future so that its panic ends it alone, not the worker.
+async fn contained<F: Future>(future: F) -> Result<F::Output, ()> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => std::task::Poll::Ready(Err(())),
+    })
+    .await
+}
+
+fn out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let out = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| out.iter().any(|errno| errno.raw_os_error() == code))
+}
