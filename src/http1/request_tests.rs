@@ -166,7 +166,8 @@ fn refuses_bare_line_feeds_anywhere() {
             bytes.remove(at);
             assert_eq!(refused(&bytes), BadRequest::Flaw(Flaw::BareLineFeed), "without the CR at {at}");
         }
-        if at > 2 {
+        // A line feed after the end would belong to the next message.
+        if at > 2 && at < good.len() - 1 {
             let mut bytes = good.to_vec();
             bytes.insert(at, b'\n');
             refused(&bytes);

@@ -144,6 +144,9 @@ fn first_line(line: &[u8], limits: &Limits, kind: &Kind) -> Result<(), BadReques
     if line.len() >= first_line_bytes_max(limits, kind) {
         return Err(first_line_too_long(kind));
     }
+    if !line.first().is_some_and(|&first| is_token_byte(first)) {
+        return Err(BadRequest::RequestLine);
+    }
     if matches!(kind, Kind::Response) || line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") {
         return Ok(());
     }
