@@ -1,0 +1,6 @@
+//! Every message.
+
+#[derive(Clone, Debug)]
+pub enum What {
+    Syntax,
+}
