@@ -39,6 +39,7 @@ mod site;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod written_path;
 
 pub use decision::{
     Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy,

@@ -1,0 +1,330 @@
+//! `Config`: what the operator means, with every default filled in. Immutable once read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::problem::Problem;
+use crate::dispatch::{Place, Rule};
+
+/// A configuration that passed every check of this room. There is no "unset" in it: a value the
+/// file left out is the default of `defaults.rs`, and an `Option` means that the thing is off.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from, as named by the caller.
+    pub file: Arc<Path>,
+    /// Every file that was read, `file` first: what a reload watches.
+    pub files: Vec<PathBuf>,
+    pub workers: Workers,
+    /// Keys, self-signed certificates and other things that outlive the process.
+    pub state_directory: PathBuf,
+    /// How long open connections may finish after SIGTERM.
+    pub drain_timeout: Duration,
+    pub log: LogLevel,
+    pub listen: Listen,
+    pub session_cache: SessionCache,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub upstream_pool: UpstreamPool,
+    /// In the order written, included files where `include` names them: after the sites of the
+    /// file that includes them. Never empty.
+    pub sites: Vec<Site>,
+    /// What does not stop it from serving but is hardly meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// How many threads serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core the process may run on, pinned.
+    PerCore,
+    /// This many, pinned to cores in turn.
+    Count(NonZeroU16),
+}
+
+/// The least important line that is still logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `[listen]`: where connections are accepted, and how that looks from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// May be empty; then `https` is not.
+    pub http: Vec<ListenAddress>,
+    /// May be empty; then `http` is not.
+    pub https: Vec<ListenAddress>,
+    pub outside_http_port: OutsidePort,
+    pub outside_https_port: OutsidePort,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// Port 0: the system picks one.
+    pub address: SocketAddr,
+    /// Only for `[::]`: whether `0.0.0.0` with the same port is listed too, so that this socket
+    /// must set `IPV6_V6ONLY`. Otherwise `[::]` takes IPv4 as well.
+    pub only_v6: bool,
+    /// For messages when the address cannot be had.
+    pub place: Place,
+}
+
+/// The port visitors see, used in redirects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutsidePort {
+    Known(NonZeroU16),
+    /// The one the system gives to the first listener of the scheme, which was written with port 0.
+    AsBound,
+}
+
+impl OutsidePort {
+    /// The port; `bound` is the one the first listener of the scheme got.
+    #[must_use]
+    pub fn number(self, bound: u16) -> u16 {
+        match self {
+            Self::Known(port) => port.get(),
+            Self::AsBound => bound,
+        }
+    }
+}
+
+/// `[session_cache]`: how TLS sessions are remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionCache {
+    pub mode: SessionMode,
+    /// Sessions over all workers.
+    pub size: usize,
+    /// From the full handshake; resumption never extends it. Whole seconds, at most 7 days (RFC 8446 §4.6.1).
+    pub lifetime: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionMode {
+    /// One bounded cache shared by all workers.
+    Cache,
+    /// Stateless tickets; nothing is kept but rotating keys.
+    Tickets,
+    /// Every handshake is a full one.
+    Off,
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and header section, in octets; more is answered 431.
+    pub request_head_bytes_max: usize,
+    /// Fields in a header section; more is answered 431.
+    pub headers_max: usize,
+    /// Octets of a request body after transfer decoding; `u64::MAX` when "unlimited". More is answered 413.
+    /// The default of `Site::request_body_bytes_max`, which is the one to enforce.
+    pub request_body_bytes_max: u64,
+    /// Downstream connections open at a time in the whole process; accept waits at the bound.
+    pub connections_max: usize,
+}
+
+/// `[timeouts]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to the end of the TLS handshake; then closed.
+    pub handshake: Duration,
+    /// From the first octet of a head to its end; then 408.
+    pub request_head: Duration,
+    /// Without an octet of a body moving, in either direction; then closed.
+    pub body_idle: Duration,
+    /// Between two exchanges of a connection; then closed.
+    pub keep_alive: Duration,
+    /// To connect to an upstream; then the next one, or 504.
+    pub upstream_connect: Duration,
+    /// From the end of the request to the end of the response head; then 504.
+    pub response_head: Duration,
+}
+
+/// `[upstream_pool]`: connections to site servers kept for the next exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamPool {
+    /// Idle connections per upstream and worker; 0 keeps none.
+    pub idle_per_worker: usize,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+}
+
+/// `[[site]]`
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Unique; letters, digits, `-`, `_` and `.`: fit for file names, labels and log fields.
+    pub name: String,
+    /// Never empty; the first is canonical.
+    pub hosts: Vec<Host>,
+    pub aliases: Vec<Host>,
+    pub alias: Alias,
+    /// Whether the site has HTTPS.
+    pub ssl: bool,
+    pub is_secure: bool,
+    pub is_ssl: bool,
+    pub is_permanent: bool,
+    /// Cookies that gain `Secure` on HTTPS when `is_secure`.
+    pub session_cookies: Vec<String>,
+    /// For `z_language` and language prefixes.
+    pub languages: Vec<String>,
+    pub unmatched: Unmatched,
+    /// `None`: no `Strict-Transport-Security` is sent.
+    pub hsts: Option<Hsts>,
+    pub tls_versions: TlsVersions,
+    /// Octets of a request body; `u64::MAX` when "unlimited". More is answered 413.
+    pub request_body_bytes_max: u64,
+    /// In the order to ask; never empty when `ssl`.
+    pub certificate: Vec<CertificateSource>,
+    /// Never empty.
+    pub upstream: Vec<SiteUpstream>,
+    /// Inline rules first, in order, then those of `dispatch_files`, file by file in the order of
+    /// their names: what is written by hand overrides what is imported.
+    pub dispatch: Vec<Rule>,
+    /// Where the site is written.
+    pub place: Place,
+}
+
+impl Site {
+    /// Its rules, in the order in which they are tried.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.dispatch
+    }
+
+    /// The host redirects go to, when it is a name: a wildcard or `"*"` has none.
+    #[must_use]
+    pub fn canonical_host(&self) -> Option<&str> {
+        match self.hosts.first().map(|host| &host.pattern) {
+            Some(HostPattern::Exact(name)) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// A host of a site, with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    pub pattern: HostPattern,
+    pub place: Place,
+}
+
+/// Lowercase, without port and trailing dot; an IPv6 address keeps its brackets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HostPattern {
+    /// `example.com`, `192.0.2.1`, `[2001:db8::1]`
+    Exact(String),
+    /// `*.shop.example.com`, held without `*.`: any number of labels before the rest, at least one.
+    Wildcard(String),
+    /// `*`: the fallback site.
+    Any,
+}
+
+impl std::fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(rest) => write!(f, "*.{rest}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+/// What a request for an alias gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alias {
+    /// A permanent redirect to the canonical host.
+    Redirect,
+    /// The site.
+    Serve,
+}
+
+/// What a path gets that no rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// As a rule without `ssl`.
+    Forward,
+    NotFound,
+}
+
+/// `Strict-Transport-Security` (RFC 6797), sent on HTTPS only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hsts {
+    /// Whole seconds; zero makes browsers forget.
+    pub max_age: Duration,
+    pub include_subdomains: bool,
+    pub preload: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersions {
+    Tls12AndTls13,
+    Tls12,
+    Tls13,
+}
+
+/// One entry of `certificate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSource {
+    pub source: Source,
+    pub place: Place,
+}
+
+/// Paths are joined to the directory of the file that names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A PEM chain and its PEM key.
+    Files {
+        certificate: PathBuf,
+        key: PathBuf,
+    },
+    /// A directory that holds them under one of the known names.
+    Directory {
+        directory: PathBuf,
+    },
+    SelfSigned {
+        key: SelfSignedKey,
+    },
+}
+
+/// The key of a self-signed certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelfSignedKey {
+    /// Made when missing, kept in the state directory.
+    Ours,
+    /// The operator's PEM file: read, never written.
+    File(PathBuf),
+}
+
+/// One entry of `upstream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteUpstream {
+    pub upstream: Upstream,
+    /// As written, for logs and `explain`.
+    pub text: String,
+    pub place: Place,
+}
+
+/// Where a site server listens; also the key of the connection pool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// `http://host:port`
+    Tcp { host: UpstreamHost, port: u16 },
+    /// `https://host:port`, its certificate verified for `host`.
+    Tls { host: UpstreamHost, port: u16 },
+    /// `unix:/path`
+    Unix { path: PathBuf },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamHost {
+    Address(IpAddr),
+    /// Lowercase; to be resolved off the worker threads.
+    Name(String),
+}
