@@ -1,5 +1,6 @@
 //! Dispatch: which site, which rule, which scheme.
 
+pub mod erlang;
 pub mod rule;
 pub mod written_path;
 
