@@ -6,31 +6,7 @@ use super::redirect::{self, Redirect, RedirectReason};
 use super::rule::{Rule, Ssl};
 use super::site::{Found, Site, Sites, Unmatched};
 use super::{RuleId, SiteId};
-
-/// The scheme a request came by, or should come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    /// As in a URI, lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        }
-    }
-
-    /// 80 or 443.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Scheme::Http => 80,
-            Scheme::Https => 443,
-        }
-    }
-}
+pub use crate::http::Scheme;
 
 /// Asks the certificate in use whether it is good for a host.
 pub trait Covers {

@@ -27,6 +27,7 @@
 //! that is not also a byte of it); a router crate (none has these elements, this order and this reading).
 
 mod decision;
+pub mod erlang;
 mod explain;
 mod host;
 mod language;
@@ -40,6 +41,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod written_path;
+pub mod zotonic;
 
 pub use decision::{
     Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy,
