@@ -3,11 +3,21 @@
 //! Core rooms turn bytes into decisions: they open nothing, await nothing, lock nothing.
 //! Shell rooms own sockets, timers, files and threads. `ARCHITECTURE.md` has the way of one request.
 
-pub mod certs;
+// Core.
 pub mod config;
 pub mod dispatch;
 pub mod http;
 pub mod http1;
 pub mod metrics;
-pub mod net;
 pub mod tls;
+
+// Shell.
+pub mod certs;
+pub mod cli;
+pub mod control;
+pub mod demo;
+pub mod downstream;
+pub mod net;
+pub mod proxy;
+pub mod upstream;
+pub mod worker;

@@ -3,10 +3,10 @@
 //! Exit status: 0 all went well; 1 the configuration has errors or the work failed; 2 the command line
 //! could not be understood.
 
-mod explain;
+
 mod files;
 mod flags;
-mod logging;
+pub(crate) mod logging;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(flags) => run(&flags),
         Command::Check { config, json } => check(&config, json),
-        Command::Explain(flags) => explain::main(&flags),
+        Command::Explain(_) => todo!(),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
         Command::Demo(flags) => demo::main(&flags.http, &flags.https),
         Command::Completions { shell } => {
@@ -108,4 +108,64 @@ fn read(path: &Path, overrides: &Overrides) -> Result<Config, Problems> {
 fn fail(problems: &Problems) -> ExitCode {
     eprintln!("{problems}");
     ExitCode::FAILURE
+}
+
+/// Prints the rules of dispatch files, in the order their names sort.
+fn import_zotonic(directories: &[PathBuf]) -> ExitCode {
+    let mut rules = Vec::new();
+    let mut failed = false;
+    for path in dispatch_files(directories) {
+        let read = path.and_then(|path| std::fs::read(&path).map(|text| (path.clone(), text)).map_err(|error| (path, error)));
+        match read {
+            Err((path, error)) => {
+                eprintln!("portcullis: {}: {error}", path.display());
+                failed = true;
+            }
+            Ok((path, text)) => match zotonic::rules(&text, path.as_path().into()) {
+                Ok(more) => rules.extend(more),
+                Err(problems) => {
+                    problems.iter().for_each(|problem| eprintln!("{problem}"));
+                    failed = true;
+                }
+            },
+        }
+    }
+    if failed {
+        return ExitCode::FAILURE;
+    }
+    print!("{}", zotonic::to_toml(&rules));
+    ExitCode::SUCCESS
+}
+
+/// The files themselves, and those in the directories, each directory sorted by name.
+fn dispatch_files(paths: &[PathBuf]) -> Vec<Result<PathBuf, (PathBuf, io::Error)>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(Ok(path.clone()));
+            continue;
+        }
+        match std::fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Err(error) => files.push(Err((path.clone(), error))),
+            Ok(entries) => {
+                let mut inside: Vec<PathBuf> =
+                    entries.iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+                inside.sort();
+                files.extend(inside.into_iter().map(Ok));
+            }
+        }
+    }
+    files
+}
+
+fn man() -> ExitCode {
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(Arguments::command()).render(&mut page);
+    match rendered.and_then(|()| io::stdout().write_all(&page)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

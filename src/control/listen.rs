@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::config::{Config, ListenAddress};
-use crate::dispatch::{Place, Scheme};
+use crate::dispatch::Place;
+use crate::http::Scheme;
 use crate::worker::Listener;
 
 /// Connections the kernel completes while all workers are busy.

@@ -18,7 +18,7 @@ use super::generation;
 use super::listen::{self, Bound};
 use super::{StartFailure, signals};
 use crate::config::{Config, Generation, Workers};
-use crate::dispatch::Scheme;
+use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::worker::{Order, Report, Ring, Worker};
 

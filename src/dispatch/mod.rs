@@ -41,7 +41,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod written_path;
-pub mod zotonic;
 
 pub use decision::{
     Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy,

@@ -42,7 +42,7 @@ pub struct Redirect<'a> {
 impl Redirect<'_> {
     /// Appends the value of `Location`: an absolute URI, so that no client reads a host into the target.
     pub fn write_location(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.scheme.name().as_bytes());
+        out.extend_from_slice(self.scheme.as_str().as_bytes());
         out.extend_from_slice(b"://");
         let start = out.len();
         out.extend_from_slice(self.host);

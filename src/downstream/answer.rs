@@ -1,8 +1,8 @@
 //! Answers of our own: redirects and errors, and what becomes of the connection after them.
 
 use crate::dispatch::Redirect;
-use crate::http::{BodyEnd, Reuse};
-use crate::http1::{Page, RequestHead, write_error, write_redirect};
+use crate::http::{BodyEnd, Reuse, Version};
+use crate::http1::{self, RequestHead, write_error, write_redirect};
 use crate::net::Buffer;
 
 use super::service::Service;
@@ -31,7 +31,7 @@ impl Answer {
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, head, |out, page| write_error(out, status, page))
+        Answer::write(service, head, status, write_error)
     }
 
     pub(super) fn redirect(
@@ -40,8 +40,8 @@ impl Answer {
         redirect: &Redirect<'_>,
     ) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, head, |out, page| {
-            write_redirect(out, redirect.status, |out| redirect.write_location(out), page);
+        Answer::write(service, head, redirect.status, |out, answer| {
+            write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
 
@@ -57,15 +57,25 @@ impl Answer {
     pub(super) fn failed(service: &Service, status: u16, head_only: bool, reuse: Reuse, whole: bool) -> Answer {
         let date = service.local.clock.date();
         let id = service.ids.next();
-        let page = Page { reuse, date: &date, head_only, request_id: &id, hsts: None };
-        let bytes = into_buffer(service, |out| write_error(out, status, &page));
+        let answer = http1::Answer {
+            status,
+            client: Version::Http11,
+            reuse,
+            date: &date,
+            head_only,
+            request_id: &id,
+            hsts: None,
+            retry_after_secs: None,
+        };
+        let bytes = into_buffer(service, |out| write_error(out, &answer));
         Answer { bytes, reuse, skip: 0, whole }
     }
 
     fn write(
         service: &Service,
         head: &RequestHead<'_, '_>,
-        write: impl FnOnce(&mut Vec<u8>, &Page<'_>),
+        status: u16,
+        write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
             _ if service.is_draining() => (Reuse::Close, 0),
@@ -78,10 +88,18 @@ impl Answer {
         };
         let date = service.local.clock.date();
         let id = service.ids.next();
-        let page =
-            Page { reuse, date: &date, head_only: head.method == "HEAD", request_id: &id, hsts: None };
+        let answer = http1::Answer {
+            status,
+            client: head.version,
+            reuse,
+            date: &date,
+            head_only: head.method == "HEAD",
+            request_id: &id,
+            hsts: None,
+            retry_after_secs: None,
+        };
         let whole = head.body.is_empty();
-        Answer { bytes: into_buffer(service, |out| write(out, &page)), reuse, skip, whole }
+        Answer { bytes: into_buffer(service, |out| write(out, &answer)), reuse, skip, whole }
     }
 }
 

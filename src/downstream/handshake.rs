@@ -9,7 +9,7 @@ use rustls::HandshakeKind;
 use super::service::Service;
 use crate::dispatch::SiteId;
 use crate::net::{Buffer, Socket, TlsStream, Until};
-use crate::tls::UNRECOGNIZED_NAME_ALERT;
+use crate::tls::sni;
 
 /// Why a handshake failed; for logs.
 enum Failure {
@@ -46,14 +46,13 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, SiteId),
     let until = service.local.clock.after(service.generation.config.timeouts.handshake);
     let mut received = service.local.buffers.small();
     let accepted = read_client_hello(service, &socket, &mut received, until).await?;
-    let name = accepted.client_hello().server_name().map(str::as_bytes).map(Vec::from);
-    let found = match &name {
+    let found = match sni::server_name(&accepted.client_hello()) {
         Some(name) => service.generation.sites.find(name),
         None => service.generation.sites.fallback(),
     };
     let site = found.and_then(|site| Some((site, service.generation.site_tls(site)?)));
     let Some((site, site_tls)) = site else {
-        alert(service, &socket, UNRECOGNIZED_NAME_ALERT, until).await;
+        alert(service, &socket, &sni::UNRECOGNIZED_NAME, until).await;
         return Err(Failure::UnknownName);
     };
     let session = match accepted.into_connection(site_tls.config.clone()) {
@@ -68,7 +67,7 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, SiteId),
         }
     };
     let tls = TlsStream::new(socket, service.local.clone(), session, received);
-    tls.handshake(until).await.map_err(Failure::Io)?;
+    tls.handshake(until, &*service.generation.dates).await.map_err(Failure::Io)?;
     Ok((tls, site))
 }
 

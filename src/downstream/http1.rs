@@ -172,7 +172,6 @@ async fn forward(
         input,
         reader,
         remaining: forward.remaining,
-        allowance: forward.allowance,
         idle,
     });
     let ended = service.proxy.exchange(&exchange, forward.request, body.as_mut(), &mut responder).await;

@@ -37,8 +37,6 @@ pub(super) struct Forward {
     pub(super) body: BodyEnd,
     /// Octets of the body that are still to come, when known.
     pub(super) remaining: Option<u64>,
-    /// Octets the site still takes.
-    pub(super) allowance: u64,
     pub(super) kind: RequestKind,
     pub(super) repeatable: bool,
     pub(super) version: Version,
@@ -64,7 +62,7 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
         };
     input.consume(head_bytes);
     match plan {
-        Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
+        Plan::Forward(mut forward) => match take_body_in_hand(service, &mut forward, body, input) {
             Ok(()) => Plan::Forward(forward),
             Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
         },
@@ -76,7 +74,7 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
     service.counters.requests.add(1);
     let generation = &service.generation;
     let handshake = visitor.handshake_site.and_then(|site| {
-        Some(Handshake { site, certificate: &generation.site_tls(site)?.certificate })
+        Some(Handshake { site, certificate: generation.site_tls(site)? })
     });
     let question = Question {
         scheme: visitor.scheme,
@@ -114,7 +112,9 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
         body: head.body,
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
-        judge: None,
+        host: head.authority(),
+        set: &[],
+        cookies: None,
     };
     let mut written = service.scratch.borrow_mut();
     written.clear();
@@ -127,7 +127,6 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
         rest: None,
         body: head.body,
         remaining: None,
-        allowance: served.request_body_bytes_max,
         kind: RequestKind { head: head.method == "HEAD", upgrade: head.upgrade.is_some() },
         repeatable: is_idempotent(head.method),
         version: head.version,
@@ -141,6 +140,7 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
 /// # Errors
 /// The status and the reason to refuse the request with; nothing was sent by then.
 fn take_body_in_hand(
+    service: &Service,
     forward: &mut Forward,
     body: BodyEnd,
     input: &mut Buffer,
@@ -152,7 +152,6 @@ fn take_body_in_hand(
             forward.request.append(&input.filled()[..taken]);
             input.consume(taken);
             let left = length - taken as u64;
-            forward.allowance = forward.allowance.saturating_sub(taken as u64);
             if left > 0 {
                 forward.rest = Some(BodyReader::new(BodyEnd::Length(left)));
                 forward.remaining = Some(left);
@@ -160,10 +159,9 @@ fn take_body_in_hand(
         }
         BodyEnd::Chunked => {
             let mut reader = BodyReader::new(BodyEnd::Chunked);
+            reader.limit(service.generation.site(forward.site).request_body_bytes_max);
             let read = reader.read(input.filled_mut());
             let progress = read.map_err(|broken| (broken.status(), broken.reason()))?;
-            let left = forward.allowance.checked_sub(progress.data as u64);
-            forward.allowance = left.ok_or((413, "body_too_large"))?;
             let end = progress.end.then(|| reader.trailers());
             append_chunk(&mut forward.request, &input.filled()[..progress.data], end);
             input.consume(progress.consumed);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::http1::BodyReader;
+use crate::http1::{BadBody, BodyReader};
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local, Stream};
 use crate::proxy::{BodyFailure, BodyRead, RequestBody};
@@ -17,8 +17,6 @@ pub(super) struct Http1Body<'a> {
     pub(super) reader: BodyReader,
     /// Octets still to come of a body of known length.
     pub(super) remaining: Option<u64>,
-    /// Octets the site takes in all, after decoding.
-    pub(super) allowance: u64,
     pub(super) idle: Duration,
 }
 
@@ -62,7 +60,10 @@ impl Http1Body<'_> {
     fn decode(&mut self, into: &mut Buffer, before: usize) -> Result<bool, BodyFailure> {
         let raw = into.len() - before;
         let read = self.reader.read(&mut into.filled_mut()[before..]);
-        let progress = read.map_err(|_| BodyFailure::Malformed)?;
+        let progress = read.map_err(|bad| match bad {
+            BadBody::TooLarge => BodyFailure::TooLarge,
+            _ => BodyFailure::Malformed,
+        })?;
         if progress.consumed < raw {
             // The next request came along: it goes back in front of what else was read.
             let mut rest = self.local.buffers.at_least(raw - progress.consumed + self.input.len());
@@ -73,7 +74,6 @@ impl Http1Body<'_> {
         into.truncate(before + progress.data);
         self.counters.bytes_received.add(progress.data as u64);
         self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(progress.data as u64));
-        self.allowance = self.allowance.checked_sub(progress.data as u64).ok_or(BodyFailure::TooLarge)?;
         Ok(progress.end)
     }
 }

@@ -63,8 +63,9 @@ impl Http1Responder<'_> {
             reuse: self.reuse,
             body,
             date: &date,
+            scheme: self.scheme,
             session_cookies: if secure { &self.site.session_cookies } else { &[] },
-            judge: None,
+            cookies: None,
             hsts: if secure { self.site.hsts.as_deref() } else { None },
             location: None,
         };

@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 
 use rustls::{ProtocolVersion, ServerConnection};
 
+use crate::tls;
+
 use super::buffer::{Buffer, LARGE, SMALL};
 use super::clock::Until;
 use super::local::Local;
@@ -52,15 +54,19 @@ impl TlsStream {
         look(&self.session.borrow())
     }
 
-    /// Runs the handshake to its end, all of it before `until`.
+    /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it
+    /// never resumes later than it may.
     ///
     /// # Errors
     /// `TimedOut`; `UnexpectedEof` when the client left; `InvalidData` with the `rustls::Error` inside,
     /// after the alert of RFC 8446 §6.2 was sent.
-    pub async fn handshake(&self, until: Until) -> io::Result<()> {
+    pub async fn handshake(&self, until: Until, dates: &dyn tls::Clock) -> io::Result<()> {
         // What the Acceptor read is already inside: there may be a flight to send at once.
         loop {
-            self.digest_ciphertext(until).await?;
+            tls::origin::mark(&mut self.session.borrow_mut(), dates.now());
+            while self.session.borrow().is_handshaking() && self.digest_once(until).await? {
+                tls::origin::mark(&mut self.session.borrow_mut(), dates.now());
+            }
             if !self.session.borrow().is_handshaking() {
                 break;
             }
@@ -243,12 +249,6 @@ impl TlsStream {
             }
         }
         Ok(Taken { bytes, ended: false })
-    }
-
-    /// Gives the session everything received; for the handshake, which reads no plaintext.
-    async fn digest_ciphertext(&self, until: Until) -> io::Result<()> {
-        while self.session.borrow().is_handshaking() && self.digest_once(until).await? {}
-        Ok(())
     }
 
     /// Gives the session some of what was received. False: there is nothing left.

@@ -9,11 +9,12 @@ use super::race::{First, first};
 use super::relay::Stopped;
 use super::upload::{Uploaded, upload};
 use super::{BodyFailure, Cut, Ended, Failure, RequestBody, Responder};
+use crate::config::UpstreamId;
 use crate::http::{BodyEnd, Limits, Reuse};
 use crate::http1::RequestKind;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
-use crate::upstream::{ConnectFailure, Connection, Pool, UpstreamId, Wanted};
+use crate::upstream::{ConnectFailure, Connection, Pool, Wanted};
 
 /// What an exchange is about, besides its bytes.
 pub struct Exchange<'a> {

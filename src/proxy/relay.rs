@@ -1,15 +1,14 @@
 //! The response on its way to the client.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::time::Duration;
 
 use super::exchange::{Exchange, Proxy};
 use super::race::{First, first};
 use super::{Cut, Failure, Responder};
-use crate::http::{BodyEnd, HEADERS_CEILING, Reuse};
-use crate::http1::{BodyReader, parse_response};
+use crate::http::{BodyEnd, Reuse};
+use crate::http1::{BodyReader, header_slots, parse_response};
 use crate::net::{Buffer, Socket};
 
 /// Room before a response for what our head has and the site server's did not; chunk heads too.
@@ -160,7 +159,7 @@ impl Proxy {
         responder: &mut R,
         buffer: &mut Buffer,
     ) -> Result<Step, Failure> {
-        let mut slots = [const { MaybeUninit::uninit() }; HEADERS_CEILING];
+        let mut slots = header_slots();
         let parsed = parse_response(buffer.filled(), &mut slots, exchange.kind, &self.limits.response);
         let Some(head) = parsed.map_err(|_| Failure::BadResponse)? else {
             return Ok(Step::NeedMore);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BodyFailure, BodyRead, RequestBody};
 use crate::http::BodyEnd;
-use crate::http1::{CHUNK_HEAD_MAX, write_chunk_head};
+use crate::http1::{CHUNK_HEAD_BYTES_MAX, chunk_head};
 use crate::net::{Buffer, Local, SMALL, Socket};
 
 /// Room behind a piece of a body for what ends a chunked body.
@@ -28,9 +28,9 @@ pub(super) async fn upload<B: RequestBody>(
     idle: Duration,
 ) -> Uploaded {
     loop {
-        let small = body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_MAX - TAILROOM) as u64);
+        let small = body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
         let mut buffer = if small { local.buffers.small() } else { local.buffers.large() };
-        buffer.reset(CHUNK_HEAD_MAX, TAILROOM);
+        buffer.reset(CHUNK_HEAD_BYTES_MAX, TAILROOM);
         let read = match body.read(&mut buffer).await {
             Ok(read) => read,
             Err(failure) => return Uploaded::Failed(failure),
@@ -51,8 +51,8 @@ pub(super) async fn upload<B: RequestBody>(
 /// Makes the buffer's content one chunk (RFC 9112 §7.1), and ends the body after it when `end` is given.
 pub fn frame_chunk(buffer: &mut Buffer, end: Option<&[u8]>) {
     if !buffer.is_empty() {
-        let mut head = [0; CHUNK_HEAD_MAX];
-        let length = write_chunk_head(buffer.len() as u64, &mut head);
+        let mut head = [0; CHUNK_HEAD_BYTES_MAX];
+        let length = chunk_head(buffer.len() as u64, &mut head);
         buffer.prepend(&head[..length]);
         buffer.append(b"\r\n");
     }
@@ -62,8 +62,8 @@ pub fn frame_chunk(buffer: &mut Buffer, end: Option<&[u8]>) {
 /// Appends a chunk to what is in the buffer, and ends the body after it when `end` is given.
 pub fn append_chunk(buffer: &mut Buffer, data: &[u8], end: Option<&[u8]>) {
     if !data.is_empty() {
-        let mut head = [0; CHUNK_HEAD_MAX];
-        let length = write_chunk_head(data.len() as u64, &mut head);
+        let mut head = [0; CHUNK_HEAD_BYTES_MAX];
+        let length = chunk_head(data.len() as u64, &mut head);
         buffer.append(&head[..length]);
         buffer.append(data);
         buffer.append(b"\r\n");

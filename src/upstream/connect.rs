@@ -1,19 +1,10 @@
 //! Making a connection to a site server.
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Endpoint;
 use crate::net::{Local, Socket};
-
-/// Where a site server listens, ready to connect to: names are resolved already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// Tried in order until one answers; never empty.
-    Tcp(Vec<SocketAddr>),
-    Unix(PathBuf),
-}
 
 /// Why there is no connection; nothing was sent.
 #[derive(Debug)]

@@ -8,5 +8,5 @@
 mod connect;
 mod pool;
 
-pub use connect::{ConnectFailure, Endpoint};
-pub use pool::{Connection, Pool, PoolLimits, UpstreamId, Wanted};
+pub use connect::ConnectFailure;
+pub use pool::{Connection, Pool, PoolLimits, Wanted};

@@ -3,12 +3,9 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::connect::{ConnectFailure, Endpoint, connect};
+use super::connect::{ConnectFailure, connect};
+use crate::config::{Endpoint, UpstreamId};
 use crate::net::{Local, Socket};
-
-/// Index of an upstream in its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpstreamId(pub u32);
 
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {

@@ -13,7 +13,7 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Listener, Ring};
-use crate::dispatch::Scheme;
+use crate::http::Scheme;
 use crate::downstream::Service;
 
 /// Accepts waiting in the ring for each listener, in place of one that is asked again and again.

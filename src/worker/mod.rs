@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use monoio::io::AsyncReadRent;
 
 use crate::config::Generation;
-use crate::dispatch::Scheme;
+use crate::http::Scheme;
 use crate::downstream::Service;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};

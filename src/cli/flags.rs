@@ -1,0 +1,154 @@
+//! The commands and flags: what `--help`, the man page and the completions are made of.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::Overrides;
+use crate::worker::Ring;
+
+/// A TLS front end for site servers: certificates by SNI, a bounded session cache, and dispatch rules that
+/// decide whether a page is served over HTTPS, over HTTP or over either.
+#[derive(Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve
+    Run(RunFlags),
+    /// Read and verify a configuration; print all its problems at once. Exit 0: good, 1: not
+    Check {
+        /// The configuration file
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the problems as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a request gets, and why: site, rule, scheme, redirect, certificate, upstream
+    Explain(ExplainFlags),
+    /// Print rules of another program as TOML
+    Import {
+        #[command(subcommand)]
+        from: Import,
+    },
+    /// Serve a small built-in site with a self-signed certificate, and print curl lines to try
+    Demo(DemoFlags),
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+#[derive(Args)]
+pub struct RunFlags {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Threads that serve: "auto" (one for each core) or a number
+    #[arg(long, value_name = "N")]
+    pub workers: Option<String>,
+    /// TLS sessions remembered, over all workers
+    #[arg(long, value_name = "SESSIONS")]
+    pub session_cache_size: Option<String>,
+    /// How long a session may resume, from its full handshake on, such as "300s"
+    #[arg(long, value_name = "DURATION")]
+    pub session_lifetime: Option<String>,
+    /// How sessions are remembered: cache, tickets or off
+    #[arg(long, value_name = "MODE")]
+    pub session_mode: Option<String>,
+    /// Address for HTTP, in place of those in the file; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Vec<String>,
+    /// Address for HTTPS, in place of those in the file; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub https: Vec<String>,
+    /// What is logged: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Where to begin on the ladder of ring set-ups: defer_taskrun, coop_taskrun, plain or epoll
+    #[arg(long, value_name = "RING", default_value = "defer_taskrun", value_parser = ring)]
+    pub ring: Ring,
+}
+
+impl RunFlags {
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            workers: self.workers.clone(),
+            session_cache_size: self.session_cache_size.clone(),
+            session_lifetime: self.session_lifetime.clone(),
+            session_mode: self.session_mode.clone(),
+            http: self.http.clone(),
+            https: self.https.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct ExplainFlags {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Such as https://example.com/logon
+    #[arg(required_unless_present = "batch")]
+    pub url: Option<String>,
+    /// The request's method
+    #[arg(long, default_value = "GET")]
+    pub method: String,
+    /// The name in the TLS handshake, when it is not the URL's host
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Read lines of scheme, host and target, separated by tabs, and print a JSON object for each
+    #[arg(long, conflicts_with_all = ["url", "sni", "json"])]
+    pub batch: bool,
+}
+
+#[derive(Subcommand)]
+pub enum Import {
+    /// The rules of Zotonic's dispatch files
+    Zotonic {
+        /// Directories of dispatch files, or the files
+        #[arg(required = true, value_name = "DIR")]
+        directories: Vec<PathBuf>,
+    },
+}
+
+#[derive(Args)]
+pub struct DemoFlags {
+    /// Address for HTTP
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub http: String,
+    /// Address for HTTPS
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
+    pub https: String,
+}
+
+fn ring(word: &str) -> Result<Ring, String> {
+    Ring::parse(word).ok_or_else(|| {
+        let known: Vec<&str> = Ring::LADDER.iter().map(|ring| ring.word()).collect();
+        format!("one of {}", known.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

