@@ -41,6 +41,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 pub mod written_path;
+pub mod zotonic;
 
 pub use decision::{
     Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy,
