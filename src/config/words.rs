@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use crate::config::address::{BadHost, BadListen, BadUpstream};
 use crate::config::amount::Amount;
 use crate::config::message::{CertificateForm, Expected, What};
-use crate::dispatch::Place;
+use crate::dispatch::{LITERAL_BYTES_MAX, Place, RULE_ELEMENTS_MAX};
 
 /// The parts of a message; `label` and `advice` may be empty.
 pub(super) struct Words {
@@ -74,7 +74,7 @@ impl What {
                 format!("looked for {path}"),
                 "check the path, which is relative to the directory of this file, or remove the entry",
             ),
-            Self::BadPattern { pattern } => words(
+            Self::BadGlob { pattern } => words(
                 format!("\"{pattern}\" is not a pattern"),
                 "`*` and `**` stand alone between slashes or in a name, `[` is closed by `]`",
                 "write `[*]` for a star and `[[]` for a bracket in a name",
@@ -168,7 +168,7 @@ impl What {
             } => {
                 let (kind, advice) = expected.words(key);
                 words(
-                    format!("`{key}` is {kind}"),
+                    format!("`{key}` must be {kind}"),
                     format!("this is {found}"),
                     advice,
                 )
@@ -195,6 +195,11 @@ impl What {
                         "write a whole number with a unit, such as \"64KiB\" or \"1GiB\"".to_owned()
                     }
                 },
+            ),
+            Self::NotANumber { text } => words(
+                format!("\"{text}\" is not a whole number"),
+                "",
+                "write it in digits, such as 1000",
             ),
             Self::WholeSeconds { text } => words(
                 format!("\"{text}\" is not a number of whole seconds"),
@@ -330,16 +335,35 @@ impl What {
                 "browsers go back to HTTPS, in an endless loop",
                 "write ssl = \"any\" for the rule, or remove `hsts`",
             ),
-            Self::RuleWithoutLanguages { rule, site } => words(
-                format!("rule \"{rule}\" can never match: site \"{site}\" has no `languages`"),
-                "its path holds {z_language}",
-                "write languages = [\"en\"], or remove the rule",
-            ),
             Self::BadPath { why } => {
                 // The other room says both in one line, "what; what to do".
                 let text = why.to_string();
                 let (label, advice) = text.split_once("; ").unwrap_or((&text, ""));
                 words("this path cannot be read", label, advice)
+            }
+            Self::BadPattern { rule, pattern, why } => words(
+                format!(
+                    "rule \"{rule}\" has a regular expression that cannot be read: \"{pattern}\""
+                ),
+                why.message(),
+                "write it in the syntax of Erlang's `re` (PCRE), on bytes",
+            ),
+            Self::PathTooLong { rule } => words(
+                format!("the path of rule \"{rule}\" has more than {RULE_ELEMENTS_MAX} elements"),
+                "",
+                "end it with \"*\"",
+            ),
+            Self::LiteralTooLong { rule } => words(
+                format!(
+                    "the path of rule \"{rule}\" has a segment of more than {LITERAL_BYTES_MAX} octets"
+                ),
+                "",
+                "shorten it, or put a variable in its place",
+            ),
+            Self::DispatchFile { why } => {
+                let text = why.to_string();
+                let (message, advice) = text.split_once("; ").unwrap_or((&text, ""));
+                words(message, "", advice)
             }
         }
     }
@@ -352,7 +376,7 @@ impl Expected {
             Self::Duration => ("a duration, in quotes", format!("write {key} = \"30s\"")),
             Self::Size => ("a size, in quotes", format!("write {key} = \"64KiB\"")),
             Self::SizeOrUnlimited => ("a size, in quotes", format!("write {key} = \"10MiB\", or \"unlimited\"")),
-            Self::Count => ("a whole number, without quotes", format!("write {key} = 1000")),
+            Self::Count(example) => ("a whole number, without quotes", format!("write {key} = {example}")),
             Self::Text => ("text, in quotes", format!("write {key} = \"text\"")),
             Self::Flag => ("true or false, without quotes", format!("write {key} = true, or false")),
             Self::Texts(example) => ("an array of texts", format!("write {key} = [{example}]")),
@@ -521,6 +545,6 @@ fn filled(key: &str) -> String {
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
-        _ => "text, or leave the entry out".to_owned(),
+        _ => "a value, or leave it out".to_owned(),
     }
 }
