@@ -37,7 +37,8 @@ pub use body::{BodyReader, Progress};
 pub use chunk::{CHUNK_HEAD_BYTES_MAX, chunk_head, write_last_chunk};
 pub use flaw::{BadBody, BadRequest, BadResponse, Flaw};
 pub use request::{
-    HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request, request_from_http2,
+    HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request,
+    request_from_http2,
 };
 pub use response::{RequestKind, ResponseHead, parse_response, parse_scanned_response};
 pub use scan::HeadScan;

@@ -8,7 +8,9 @@ use super::flaw::{BadRequest, Flaw};
 use super::scan::{HeadScan, HeadSpan, METHOD_BYTES_MAX, flaw_of};
 use crate::http::field::{is_plain_name, list};
 use crate::http::location::same_authority;
-use crate::http::{BodyEnd, ConnectionOptions, FieldName, HEADERS_CEILING, Limits, Reuse, Scheme, Version};
+use crate::http::{
+    BodyEnd, ConnectionOptions, FieldName, HEADERS_CEILING, Limits, Reuse, Scheme, Version,
+};
 
 /// Room for the fields of one head, on the caller's stack: 8 KiB that nobody clears.
 pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; HEADERS_CEILING];
@@ -28,7 +30,11 @@ pub enum Target<'b> {
     /// Begins with `/`.
     Origin(&'b [u8]),
     /// `path_and_query` begins with `/` or `?`, or is `/` or (of OPTIONS) `*` when the URI has neither.
-    Absolute { scheme: Scheme, authority: &'b [u8], path_and_query: &'b [u8] },
+    Absolute {
+        scheme: Scheme,
+        authority: &'b [u8],
+        path_and_query: &'b [u8],
+    },
     /// `*`, of OPTIONS only.
     Asterisk,
 }
@@ -67,7 +73,11 @@ impl<'h, 'b> RequestHead<'h, 'b> {
     /// The target in origin-form: begins with `/`, or with `?` when an absolute target had no path, or is `*`.
     pub fn path_and_query(&self) -> &'b [u8] {
         match self.target {
-            Target::Origin(target) | Target::Absolute { path_and_query: target, .. } => target,
+            Target::Origin(target)
+            | Target::Absolute {
+                path_and_query: target,
+                ..
+            } => target,
             Target::Asterisk => b"*",
         }
     }
@@ -79,7 +89,10 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// The first field of this name, in any case: for logs, not for framing.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 }
 
@@ -110,7 +123,9 @@ pub fn parse_scanned_request<'h, 'b>(
     slots: &'h mut HeaderSlots<'b>,
     limits: &Limits,
 ) -> Result<RequestHead<'h, 'b>, BadRequest> {
-    let raw = bytes.get(span.start..span.end).ok_or(BadRequest::RequestLine)?;
+    let raw = bytes
+        .get(span.start..span.end)
+        .ok_or(BadRequest::RequestLine)?;
     let room = limits.headers_max.min(HEADERS_CEILING);
     let slots = slots.get_mut(..room).ok_or(Flaw::TooManyFields)?;
     let mut parsed = httparse::Request::new(&mut []);
@@ -120,10 +135,15 @@ pub fn parse_scanned_request<'h, 'b>(
         Ok(_) => return Err(BadRequest::RequestLine),
         Err(error) => return Err(refusal(raw, error)),
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return Err(BadRequest::RequestLine);
     };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let version = if minor == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
     if target.len() > limits.target_bytes_max {
         return Err(BadRequest::TargetTooLong);
     }
@@ -141,7 +161,9 @@ pub fn parse_scanned_request<'h, 'b>(
         check_authority(host)?;
     }
     let authority = match target {
-        Target::Absolute { scheme, authority, .. } => {
+        Target::Absolute {
+            scheme, authority, ..
+        } => {
             check_authority(authority)?;
             if fields.host.is_some() && !same_authority(authority, scheme, host, scheme) {
                 return Err(BadRequest::HostConflict);
@@ -170,7 +192,9 @@ pub fn parse_scanned_request<'h, 'b>(
         body,
         reuse: if keep { Reuse::Keep } else { Reuse::Close },
         expects_continue: fields.expects_continue && at_least_11 && !body.is_empty(),
-        upgrade: fields.upgrade.filter(|_| at_least_11 && fields.connection.upgrade),
+        upgrade: fields
+            .upgrade
+            .filter(|_| at_least_11 && fields.connection.upgrade),
         accepts_trailers: fields.accepts_trailers && at_least_11,
         head_bytes: span.end,
         ambiguous_names: fields.ambiguous_names,
@@ -258,7 +282,9 @@ impl<'b> Fields<'b> {
         let mut upgrades = 0;
         for &Header { name, value } in headers {
             match FieldName::of(name.as_bytes()) {
-                FieldName::Other => fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes())),
+                FieldName::Other => {
+                    fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes()))
+                }
                 FieldName::Host => {
                     if fields.host.replace(value).is_some() {
                         return Err(BadRequest::HostRepeated);
@@ -268,7 +294,8 @@ impl<'b> Fields<'b> {
                     }
                 }
                 FieldName::ContentLength => {
-                    if fields.length.replace(content_length(raw, value)?).is_some() {
+                    let length = content_length(raw, value)?;
+                    if fields.length.replace(length).is_some() {
                         return Err(Flaw::LengthRepeated.into());
                     }
                 }
@@ -276,7 +303,9 @@ impl<'b> Fields<'b> {
                     return Err(BadRequest::Http2Field);
                 }
                 FieldName::Te => fields.accepts_trailers |= says_trailers(value),
-                FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => fields.expects_continue = true,
+                FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                    fields.expects_continue = true
+                }
                 FieldName::Expect => return Err(BadRequest::Expectation),
                 FieldName::Connection
                 | FieldName::KeepAlive
@@ -343,10 +372,13 @@ pub(super) fn is_chunked(raw: Option<&[u8]>, value: &[u8]) -> bool {
 fn tab_beside(raw: Option<&[u8]>, value: &[u8]) -> bool {
     let Some(raw) = raw else { return false };
     let start = (value.as_ptr() as usize).wrapping_sub(raw.as_ptr() as usize);
-    let Some((before, after)) = raw.split_at_checked(start) else { return true };
+    let Some((before, after)) = raw.split_at_checked(start) else {
+        return true;
+    };
     let after = after.get(value.len()..).unwrap_or(&[]);
     let space = |byte: &&u8| **byte == b' ';
-    before.iter().rev().find(|byte| !space(byte)) != Some(&b':') || after.iter().find(|byte| !space(byte)) != Some(&b'\r')
+    before.iter().rev().find(|byte| !space(byte)) != Some(&b':')
+        || after.iter().find(|byte| !space(byte)) != Some(&b'\r')
 }
 
 fn says_trailers(value: &[u8]) -> bool {
@@ -363,7 +395,10 @@ fn can_pass(upgrade: &[u8]) -> bool {
     for protocol in list(upgrade).filter(|protocol| !protocol.is_empty()) {
         empty = false;
         let name = protocol.split(|&byte| byte == b'/').next().unwrap_or(&[]);
-        if name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2") || name.eq_ignore_ascii_case(b"tls") {
+        if name.eq_ignore_ascii_case(b"h2c")
+            || name.eq_ignore_ascii_case(b"h2")
+            || name.eq_ignore_ascii_case(b"tls")
+        {
             return false;
         }
     }
@@ -383,7 +418,10 @@ fn check_method(method: &str) -> Result<(), BadRequest> {
 
 fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequest> {
     // httparse lets any UTF-8 pass.
-    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+    if !target
+        .iter()
+        .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+    {
         return Err(BadRequest::Target);
     }
     match target.first() {
@@ -394,11 +432,17 @@ fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequ
 }
 
 fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
-    let colon = target.iter().take("https:".len()).position(|&byte| byte == b':')?;
+    let colon = target
+        .iter()
+        .take("https:".len())
+        .position(|&byte| byte == b':')?;
     let (scheme, rest) = target.split_at_checked(colon)?;
     let scheme = Scheme::parse(scheme)?;
     let rest = rest.strip_prefix(b"://")?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at_checked(end)?;
     let path_and_query = match path_and_query {
         // RFC 9112 §3.2.4: a proxy sends on `*` when the URI of OPTIONS has neither path nor query.
@@ -406,13 +450,19 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
         b"" => b"/",
         other => other,
     };
-    Some(Target::Absolute { scheme, authority, path_and_query })
+    Some(Target::Absolute {
+        scheme,
+        authority,
+        path_and_query,
+    })
 }
 
 /// Shallow: not empty, not endless, only characters a host and a port are made of. No user information.
 fn check_authority(authority: &[u8]) -> Result<(), BadRequest> {
-    let allowed =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']');
+    let allowed = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+    };
     if authority.is_empty() || authority.len() > HOST_BYTES_MAX || !authority.iter().all(allowed) {
         return Err(BadRequest::HostInvalid);
     }
