@@ -1,5 +1,6 @@
 //! What is refused in a request, and what is understood in one that is not.
 
+use super::super::http2_request::request_from_http2;
 use super::*;
 
 const LIMITS: Limits = Limits {

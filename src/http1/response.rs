@@ -3,7 +3,8 @@
 use httparse::{Header, Status};
 
 use super::flaw::{BadResponse, Flaw};
-use super::request::{HeaderSlots, content_length, is_chunked};
+use super::request::HeaderSlots;
+use super::request_fields::{content_length, is_chunked};
 use super::scan::{HeadScan, HeadSpan, flaw_of};
 use crate::http::{BodyEnd, ConnectionOptions, FieldName, HEADERS_CEILING, Limits, Reuse, Version};
 

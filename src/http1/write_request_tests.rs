@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::super::request::{header_slots, parse_request, request_from_http2};
+use super::super::http2_request::request_from_http2;
+use super::super::request::{header_slots, parse_request};
 use super::*;
 use crate::http::cookies::Verdict;
 use crate::http::{Header, Limits, Scheme};
