@@ -11,9 +11,9 @@ impl HttpDate {
     /// Years past 9999 or before 1970 do not fit the format and give the epoch.
     pub fn new(now: SystemTime) -> Self {
         let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-        let fits = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .is_ok_and(|since| since.as_secs() < 253_402_300_800 /* 10000-01-01, where httpdate panics */);
+        let fits = now.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(
+            |since| since.as_secs() < 253_402_300_800, /* 10000-01-01, where httpdate panics */
+        );
         if fits {
             // 29 octets for every year of four digits, so the write cannot fall short.
             let _ = write!(text.as_mut_slice(), "{}", httpdate::HttpDate::from(now));
@@ -39,7 +39,10 @@ mod tests {
             (at(0), "Thu, 01 Jan 1970 00:00:00 GMT"),
             (at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT"),
             (at(253_402_300_800), "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (SystemTime::UNIX_EPOCH - Duration::from_secs(1), "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (
+                SystemTime::UNIX_EPOCH - Duration::from_secs(1),
+                "Thu, 01 Jan 1970 00:00:00 GMT",
+            ),
         ] {
             assert_eq!(HttpDate::new(now).as_bytes(), expected.as_bytes());
         }

@@ -38,7 +38,9 @@ impl FieldName {
     /// Which name this is, in any case. Length and first byte choose, so that a name we do not know costs one look.
     #[inline]
     pub fn of(name: &[u8]) -> Self {
-        let Some(first) = name.first() else { return Self::Other };
+        let Some(first) = name.first() else {
+            return Self::Other;
+        };
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
         match (name.len(), first | 0x20) {
             (2, b't') if is("te") => Self::Te,
@@ -69,7 +71,9 @@ impl FieldName {
             (25, b'p') if is("proxy-authentication-info") => Self::Proxy,
             (25, b's') if is("strict-transport-security") => Self::StrictTransportSecurity,
             (13.., b'x') => match name.split_at_checked(12) {
-                Some((family, rest)) if family.eq_ignore_ascii_case(b"x-forwarded-") => Self::x_forwarded(rest),
+                Some((family, rest)) if family.eq_ignore_ascii_case(b"x-forwarded-") => {
+                    Self::x_forwarded(rest)
+                }
                 _ => Self::Other,
             },
             _ => Self::Other,
@@ -118,11 +122,18 @@ const END_TO_END: [&str; 24] = [
 
 /// Whether this is a field meant for all recipients: it must not be nominated by `Connection` (RFC 9110 §7.6.1).
 pub fn is_end_to_end(name: &[u8]) -> bool {
-    let begins = |text: &str| name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()));
+    let begins = |text: &str| {
+        name.get(..text.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()))
+    };
     match FieldName::of(name) {
         FieldName::Other => {
-            END_TO_END.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-                || ["content-", "if-", "accept", "sec-"].iter().any(|family| begins(family))
+            END_TO_END
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                || ["content-", "if-", "accept", "sec-"]
+                    .iter()
+                    .any(|family| begins(family))
         }
         FieldName::Connection
         | FieldName::Http2Settings
@@ -175,14 +186,17 @@ pub fn is_value_byte(byte: u8) -> bool {
 #[inline]
 pub fn is_plain_name(name: &[u8]) -> bool {
     // No early exit: names are short and nearly always plain.
-    name.iter().fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)])
+    name.iter()
+        .fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)])
 }
 
 /// Text without the SP and HTAB around it (`OWS`, RFC 9110 §5.6.3).
 #[inline]
 pub fn trim(text: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let Some(first) = text.iter().position(|byte| !blank(byte)) else { return &[] };
+    let Some(first) = text.iter().position(|byte| !blank(byte)) else {
+        return &[];
+    };
     let last = text.iter().rposition(|byte| !blank(byte)).unwrap_or(first);
     text.get(first..=last).unwrap_or(&[])
 }
@@ -262,7 +276,10 @@ mod tests {
             ("Proxy-Authenticate", FieldName::Proxy),
             ("Proxy-Authorization", FieldName::Proxy),
             ("Proxy-Authentication-Info", FieldName::Proxy),
-            ("Strict-Transport-Security", FieldName::StrictTransportSecurity),
+            (
+                "Strict-Transport-Security",
+                FieldName::StrictTransportSecurity,
+            ),
             ("", FieldName::Other),
             ("X-Forwarded-", FieldName::Other),
             ("X-Forwarder-For", FieldName::Other),
@@ -276,15 +293,32 @@ mod tests {
 
     #[test]
     fn names_that_servers_fold_onto_others_are_not_plain() {
-        assert!(is_plain_name(b"X-Forwarded-For") && is_plain_name(b"DNT") && is_plain_name(b"sec-ch-ua"));
-        for name in ["X_Forwarded_For", "X.Forwarded.For", "X-Forwarded_For", "a!", "a~b", "a'b"] {
+        assert!(
+            is_plain_name(b"X-Forwarded-For")
+                && is_plain_name(b"DNT")
+                && is_plain_name(b"sec-ch-ua")
+        );
+        for name in [
+            "X_Forwarded_For",
+            "X.Forwarded.For",
+            "X-Forwarded_For",
+            "a!",
+            "a~b",
+            "a'b",
+        ] {
             assert!(!is_plain_name(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
     fn trimming_takes_spaces_and_tabs_only() {
-        for (text, expected) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("a", "a"), ("\u{b}a", "\u{b}a")] {
+        for (text, expected) in [
+            ("", ""),
+            (" \t ", ""),
+            (" a b\t", "a b"),
+            ("a", "a"),
+            ("\u{b}a", "\u{b}a"),
+        ] {
             assert_eq!(trim(text.as_bytes()), expected.as_bytes());
         }
     }

@@ -62,11 +62,17 @@ impl<'b> ConnectionOptions<'b> {
             FieldName::Upgrade => self.upgrade = true,
             FieldName::Te => self.te = true,
             // These go in any case.
-            FieldName::Connection | FieldName::KeepAlive | FieldName::Http2Settings | FieldName::Proxy => {}
+            FieldName::Connection
+            | FieldName::KeepAlive
+            | FieldName::Http2Settings
+            | FieldName::Proxy => {}
             _ if !is_token(name) => return Err(BadConnection::Syntax),
             _ if is_end_to_end(name) => return Err(BadConnection::Nomination),
             _ => {
-                let slot = self.nominated.get_mut(self.nominated_count).ok_or(BadConnection::TooMany)?;
+                let slot = self
+                    .nominated
+                    .get_mut(self.nominated_count)
+                    .ok_or(BadConnection::TooMany)?;
                 *slot = name;
                 self.nominated_count += 1;
             }
@@ -78,7 +84,11 @@ impl<'b> ConnectionOptions<'b> {
     #[inline]
     pub fn nominates(&self, name: &[u8]) -> bool {
         self.nominated_count > 0
-            && self.nominated.iter().take(self.nominated_count).any(|nominee| nominee.eq_ignore_ascii_case(name))
+            && self
+                .nominated
+                .iter()
+                .take(self.nominated_count)
+                .any(|nominee| nominee.eq_ignore_ascii_case(name))
     }
 }
 
@@ -104,11 +114,33 @@ mod tests {
     #[test]
     fn refuses_to_strip_what_others_rely_on() {
         for name in [
-            "Host", "Content-Length", "Transfer-Encoding", "Cookie", "Set-Cookie", "Authorization", "X-Forwarded-For",
-            "X-Forwarded-Proto", "Forwarded", "Via", "X-Request-Id", "X-Real-IP", "Cache-Control", "Content-Type",
-            "If-Match", "Range", "Expect", "Date", "Location", "Sec-WebSocket-Key", "Accept-Encoding",
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Cookie",
+            "Set-Cookie",
+            "Authorization",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "Forwarded",
+            "Via",
+            "X-Request-Id",
+            "X-Real-IP",
+            "Cache-Control",
+            "Content-Type",
+            "If-Match",
+            "Range",
+            "Expect",
+            "Date",
+            "Location",
+            "Sec-WebSocket-Key",
+            "Accept-Encoding",
         ] {
-            assert_eq!(read(&["close", name]), Err(BadConnection::Nomination), "{name}");
+            assert_eq!(
+                read(&["close", name]),
+                Err(BadConnection::Nomination),
+                "{name}"
+            );
         }
     }
 

@@ -21,12 +21,14 @@ pub mod answer;
 pub mod body;
 pub mod chunk;
 pub mod flaw;
+pub mod http2_request;
 pub mod request;
 pub mod response;
 pub mod scan;
 pub mod write_request;
 pub mod write_response;
 
+mod request_fields;
 mod trailers;
 
 #[cfg(test)]
@@ -36,8 +38,9 @@ pub use answer::{Answer, error_page, write_continue, write_error, write_redirect
 pub use body::{BodyReader, Progress};
 pub use chunk::{CHUNK_HEAD_BYTES_MAX, chunk_head, write_last_chunk};
 pub use flaw::{BadBody, BadRequest, BadResponse, Flaw};
+pub use http2_request::request_from_http2;
 pub use request::{
-    HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request, request_from_http2,
+    HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request,
 };
 pub use response::{RequestKind, ResponseHead, parse_response, parse_scanned_response};
 pub use scan::HeadScan;

@@ -5,10 +5,10 @@ use std::mem::MaybeUninit;
 use httparse::{Header, Status};
 
 use super::flaw::{BadRequest, Flaw};
+use super::request_fields::Fields;
 use super::scan::{HeadScan, HeadSpan, METHOD_BYTES_MAX, flaw_of};
-use crate::http::field::{is_plain_name, list};
 use crate::http::location::same_authority;
-use crate::http::{BodyEnd, ConnectionOptions, FieldName, HEADERS_CEILING, Limits, Reuse, Scheme, Version};
+use crate::http::{BodyEnd, ConnectionOptions, HEADERS_CEILING, Limits, Reuse, Scheme, Version};
 
 /// Room for the fields of one head, on the caller's stack: 8 KiB that nobody clears.
 pub type HeaderSlots<'b> = [MaybeUninit<Header<'b>>; HEADERS_CEILING];
@@ -28,7 +28,11 @@ pub enum Target<'b> {
     /// Begins with `/`.
     Origin(&'b [u8]),
     /// `path_and_query` begins with `/` or `?`, or is `/` or (of OPTIONS) `*` when the URI has neither.
-    Absolute { scheme: Scheme, authority: &'b [u8], path_and_query: &'b [u8] },
+    Absolute {
+        scheme: Scheme,
+        authority: &'b [u8],
+        path_and_query: &'b [u8],
+    },
     /// `*`, of OPTIONS only.
     Asterisk,
 }
@@ -53,8 +57,8 @@ pub struct RequestHead<'h, 'b> {
     /// Fields whose names are not letters, digits and `-`; they are not passed on.
     pub ambiguous_names: usize,
     pub(super) connection: ConnectionOptions<'b>,
-    authority: &'b [u8],
-    headers: &'h [Header<'b>],
+    pub(super) authority: &'b [u8],
+    pub(super) headers: &'h [Header<'b>],
 }
 
 impl<'h, 'b> RequestHead<'h, 'b> {
@@ -67,7 +71,11 @@ impl<'h, 'b> RequestHead<'h, 'b> {
     /// The target in origin-form: begins with `/`, or with `?` when an absolute target had no path, or is `*`.
     pub fn path_and_query(&self) -> &'b [u8] {
         match self.target {
-            Target::Origin(target) | Target::Absolute { path_and_query: target, .. } => target,
+            Target::Origin(target)
+            | Target::Absolute {
+                path_and_query: target,
+                ..
+            } => target,
             Target::Asterisk => b"*",
         }
     }
@@ -79,7 +87,10 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// The first field of this name, in any case: for logs, not for framing.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 }
 
@@ -110,7 +121,9 @@ pub fn parse_scanned_request<'h, 'b>(
     slots: &'h mut HeaderSlots<'b>,
     limits: &Limits,
 ) -> Result<RequestHead<'h, 'b>, BadRequest> {
-    let raw = bytes.get(span.start..span.end).ok_or(BadRequest::RequestLine)?;
+    let raw = bytes
+        .get(span.start..span.end)
+        .ok_or(BadRequest::RequestLine)?;
     let room = limits.headers_max.min(HEADERS_CEILING);
     let slots = slots.get_mut(..room).ok_or(Flaw::TooManyFields)?;
     let mut parsed = httparse::Request::new(&mut []);
@@ -120,10 +133,15 @@ pub fn parse_scanned_request<'h, 'b>(
         Ok(_) => return Err(BadRequest::RequestLine),
         Err(error) => return Err(refusal(raw, error)),
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
         return Err(BadRequest::RequestLine);
     };
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let version = if minor == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
     if target.len() > limits.target_bytes_max {
         return Err(BadRequest::TargetTooLong);
     }
@@ -141,7 +159,9 @@ pub fn parse_scanned_request<'h, 'b>(
         check_authority(host)?;
     }
     let authority = match target {
-        Target::Absolute { scheme, authority, .. } => {
+        Target::Absolute {
+            scheme, authority, ..
+        } => {
             check_authority(authority)?;
             if fields.host.is_some() && !same_authority(authority, scheme, host, scheme) {
                 return Err(BadRequest::HostConflict);
@@ -170,7 +190,9 @@ pub fn parse_scanned_request<'h, 'b>(
         body,
         reuse: if keep { Reuse::Keep } else { Reuse::Close },
         expects_continue: fields.expects_continue && at_least_11 && !body.is_empty(),
-        upgrade: fields.upgrade.filter(|_| at_least_11 && fields.connection.upgrade),
+        upgrade: fields
+            .upgrade
+            .filter(|_| at_least_11 && fields.connection.upgrade),
         accepts_trailers: fields.accepts_trailers && at_least_11,
         head_bytes: span.end,
         ambiguous_names: fields.ambiguous_names,
@@ -180,197 +202,7 @@ pub fn parse_scanned_request<'h, 'b>(
     })
 }
 
-/// The head of an HTTP/2 request, judged by the same rules (RFC 9113 §8.2, §8.3); its framing layer has checked that
-/// pseudo-fields are there and names are lower case.
-///
-/// `authority`: `:authority`, or empty when only `Host` came. `path`: `:path`. `ends`: the stream ended with the head.
-///
-/// # Errors
-/// [`BadRequest`]: answer its status; the stream is over, the connection lives.
-pub fn request_from_http2<'h, 'b>(
-    method: &'b str,
-    authority: &'b [u8],
-    path: &'b [u8],
-    headers: &'h [Header<'b>],
-    ends: bool,
-    limits: &Limits,
-) -> Result<RequestHead<'h, 'b>, BadRequest> {
-    if path.len() > limits.target_bytes_max {
-        return Err(BadRequest::TargetTooLong);
-    }
-    if headers.len() > limits.headers_max.min(HEADERS_CEILING) {
-        return Err(Flaw::TooManyFields.into());
-    }
-    check_method(method)?;
-    let fields = Fields::read(headers, None)?;
-    let target = read_target(method, path)?;
-    if matches!(target, Target::Absolute { .. }) {
-        return Err(BadRequest::Target);
-    }
-    let authority = match fields.host {
-        Some(host) if authority.is_empty() => host,
-        Some(host) if !same_authority(authority, Scheme::Https, host, Scheme::Https) => {
-            return Err(BadRequest::HostConflict);
-        }
-        _ => authority,
-    };
-    check_authority(authority)?;
-    let body = match (fields.length, ends) {
-        (Some(0) | None, true) => fields.length.map_or(BodyEnd::None, BodyEnd::Length),
-        (Some(_), true) => return Err(BadRequest::Http2Field),
-        (Some(length), false) => BodyEnd::Length(length),
-        (None, false) => BodyEnd::Chunked,
-    };
-    Ok(RequestHead {
-        method,
-        version: Version::Http2,
-        target,
-        body,
-        reuse: Reuse::Keep,
-        expects_continue: fields.expects_continue && !body.is_empty(),
-        upgrade: None,
-        accepts_trailers: fields.accepts_trailers,
-        head_bytes: 0,
-        ambiguous_names: fields.ambiguous_names,
-        connection: fields.connection,
-        authority,
-        headers,
-    })
-}
-
-/// What the fields of a request say about the request itself.
-#[derive(Default)]
-struct Fields<'b> {
-    host: Option<&'b [u8]>,
-    length: Option<u64>,
-    coding: bool,
-    connection: ConnectionOptions<'b>,
-    expects_continue: bool,
-    upgrade: Option<&'b [u8]>,
-    accepts_trailers: bool,
-    ambiguous_names: usize,
-}
-
-impl<'b> Fields<'b> {
-    /// `raw` is the head as it stood on the wire; `None` means HTTP/2, where fields of the connection are malformed.
-    fn read(headers: &[Header<'b>], raw: Option<&[u8]>) -> Result<Self, BadRequest> {
-        let mut fields = Self::default();
-        let mut upgrades = 0;
-        for &Header { name, value } in headers {
-            match FieldName::of(name.as_bytes()) {
-                FieldName::Other => fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes())),
-                FieldName::Host => {
-                    if fields.host.replace(value).is_some() {
-                        return Err(BadRequest::HostRepeated);
-                    }
-                    if tab_beside(raw, value) {
-                        return Err(BadRequest::HostInvalid);
-                    }
-                }
-                FieldName::ContentLength => {
-                    if fields.length.replace(content_length(raw, value)?).is_some() {
-                        return Err(Flaw::LengthRepeated.into());
-                    }
-                }
-                FieldName::Te if raw.is_none() && !value.eq_ignore_ascii_case(b"trailers") => {
-                    return Err(BadRequest::Http2Field);
-                }
-                FieldName::Te => fields.accepts_trailers |= says_trailers(value),
-                FieldName::Expect if value.eq_ignore_ascii_case(b"100-continue") => fields.expects_continue = true,
-                FieldName::Expect => return Err(BadRequest::Expectation),
-                FieldName::Connection
-                | FieldName::KeepAlive
-                | FieldName::TransferEncoding
-                | FieldName::Upgrade
-                | FieldName::Http2Settings
-                    if raw.is_none() =>
-                {
-                    return Err(BadRequest::Http2Field);
-                }
-                FieldName::Connection => fields.connection.add(value).map_err(Flaw::from)?,
-                FieldName::TransferEncoding => {
-                    if fields.coding || !is_chunked(raw, value) {
-                        return Err(Flaw::Coding.into());
-                    }
-                    fields.coding = true;
-                }
-                FieldName::Upgrade => {
-                    upgrades += 1;
-                    fields.upgrade = can_pass(value).then_some(value);
-                }
-                _ => {}
-            }
-        }
-        if upgrades > 1 {
-            fields.upgrade = None; // which of them the other side would take is anybody's guess
-        }
-        Ok(fields)
-    }
-}
-
-/// RFC 9112 §6.2: digits and nothing else, once. A list of equal numbers may be taken for one, and is refused.
-pub(super) fn content_length(raw: Option<&[u8]>, value: &[u8]) -> Result<u64, Flaw> {
-    if value.is_empty() || tab_beside(raw, value) {
-        return Err(Flaw::LengthInvalid);
-    }
-    let mut length: u64 = 0;
-    for &byte in value {
-        if byte == b',' {
-            return Err(Flaw::LengthRepeated);
-        }
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return Err(Flaw::LengthInvalid);
-        }
-        length = length
-            .checked_mul(10)
-            .and_then(|length| length.checked_add(u64::from(digit)))
-            // Readers that count in signed numbers must agree with us.
-            .filter(|&length| i64::try_from(length).is_ok())
-            .ok_or(Flaw::LengthInvalid)?;
-    }
-    Ok(length)
-}
-
-/// Exactly `chunked`, in any case. Every other list is refused: we undo no other coding, and readers differ on odd
-/// spellings of this one.
-pub(super) fn is_chunked(raw: Option<&[u8]>, value: &[u8]) -> bool {
-    value.eq_ignore_ascii_case(b"chunked") && !tab_beside(raw, value)
-}
-
-/// Whether HTAB stands around a value. It is legal, but some servers strip spaces only and then see another value:
-/// good enough reason to refuse it where the framing depends on it.
-fn tab_beside(raw: Option<&[u8]>, value: &[u8]) -> bool {
-    let Some(raw) = raw else { return false };
-    let start = (value.as_ptr() as usize).wrapping_sub(raw.as_ptr() as usize);
-    let Some((before, after)) = raw.split_at_checked(start) else { return true };
-    let after = after.get(value.len()..).unwrap_or(&[]);
-    let space = |byte: &&u8| **byte == b' ';
-    before.iter().rev().find(|byte| !space(byte)) != Some(&b':') || after.iter().find(|byte| !space(byte)) != Some(&b'\r')
-}
-
-fn says_trailers(value: &[u8]) -> bool {
-    list(value).any(|element| {
-        let coding = element.split(|&byte| byte == b';').next().unwrap_or(&[]);
-        crate::http::field::trim(coding).eq_ignore_ascii_case(b"trailers")
-    })
-}
-
-/// Whether an upgrade may go through to the site server. Not `h2c`: requests inside would pass no rule of ours. Not
-/// `TLS/1.0`, which is about this hop (RFC 2817).
-fn can_pass(upgrade: &[u8]) -> bool {
-    let mut empty = true;
-    for protocol in list(upgrade).filter(|protocol| !protocol.is_empty()) {
-        empty = false;
-        let name = protocol.split(|&byte| byte == b'/').next().unwrap_or(&[]);
-        if name.eq_ignore_ascii_case(b"h2c") || name.eq_ignore_ascii_case(b"h2") || name.eq_ignore_ascii_case(b"tls") {
-            return false;
-        }
-    }
-    !empty
-}
-
-fn check_method(method: &str) -> Result<(), BadRequest> {
+pub(super) fn check_method(method: &str) -> Result<(), BadRequest> {
     if method.len() > METHOD_BYTES_MAX {
         return Err(BadRequest::Method);
     }
@@ -381,9 +213,12 @@ fn check_method(method: &str) -> Result<(), BadRequest> {
     Ok(())
 }
 
-fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequest> {
+pub(super) fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequest> {
     // httparse lets any UTF-8 pass.
-    if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+    if !target
+        .iter()
+        .all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+    {
         return Err(BadRequest::Target);
     }
     match target.first() {
@@ -394,11 +229,17 @@ fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequ
 }
 
 fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
-    let colon = target.iter().take("https:".len()).position(|&byte| byte == b':')?;
+    let colon = target
+        .iter()
+        .take("https:".len())
+        .position(|&byte| byte == b':')?;
     let (scheme, rest) = target.split_at_checked(colon)?;
     let scheme = Scheme::parse(scheme)?;
     let rest = rest.strip_prefix(b"://")?;
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at_checked(end)?;
     let path_and_query = match path_and_query {
         // RFC 9112 §3.2.4: a proxy sends on `*` when the URI of OPTIONS has neither path nor query.
@@ -406,13 +247,19 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
         b"" => b"/",
         other => other,
     };
-    Some(Target::Absolute { scheme, authority, path_and_query })
+    Some(Target::Absolute {
+        scheme,
+        authority,
+        path_and_query,
+    })
 }
 
 /// Shallow: not empty, not endless, only characters a host and a port are made of. No user information.
-fn check_authority(authority: &[u8]) -> Result<(), BadRequest> {
-    let allowed =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']');
+pub(super) fn check_authority(authority: &[u8]) -> Result<(), BadRequest> {
+    let allowed = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+    };
     if authority.is_empty() || authority.len() > HOST_BYTES_MAX || !authority.iter().all(allowed) {
         return Err(BadRequest::HostInvalid);
     }

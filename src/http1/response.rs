@@ -3,7 +3,8 @@
 use httparse::{Header, Status};
 
 use super::flaw::{BadResponse, Flaw};
-use super::request::{HeaderSlots, content_length, is_chunked};
+use super::request::HeaderSlots;
+use super::request_fields::{content_length, is_chunked};
 use super::scan::{HeadScan, HeadSpan, flaw_of};
 use crate::http::{BodyEnd, ConnectionOptions, FieldName, HEADERS_CEILING, Limits, Reuse, Version};
 
@@ -47,7 +48,10 @@ impl<'h, 'b> ResponseHead<'h, 'b> {
 
     /// The first field of this name, in any case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+        self.headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
     }
 }
 
@@ -78,7 +82,9 @@ pub fn parse_scanned_response<'h, 'b>(
     request: RequestKind,
     limits: &Limits,
 ) -> Result<ResponseHead<'h, 'b>, BadResponse> {
-    let raw = bytes.get(span.start..span.end).ok_or(BadResponse::StatusLine)?;
+    let raw = bytes
+        .get(span.start..span.end)
+        .ok_or(BadResponse::StatusLine)?;
     let room = limits.headers_max.min(HEADERS_CEILING);
     let slots = slots.get_mut(..room).ok_or(Flaw::TooManyFields)?;
     let mut parsed = httparse::Response::new(&mut []);
@@ -94,7 +100,11 @@ pub fn parse_scanned_response<'h, 'b>(
     if status < 100 {
         return Err(BadResponse::StatusLine);
     }
-    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
+    let version = if minor == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
     let headers: &'h [Header<'b>] = parsed.headers;
 
     let mut length = None;
@@ -104,7 +114,8 @@ pub fn parse_scanned_response<'h, 'b>(
     for &Header { name, value } in headers {
         match FieldName::of(name.as_bytes()) {
             FieldName::ContentLength => {
-                if length.replace(content_length(Some(raw), value)?).is_some() {
+                let declared = content_length(Some(raw), value)?;
+                if length.replace(declared).is_some() {
                     return Err(Flaw::LengthRepeated.into());
                 }
             }
@@ -124,7 +135,11 @@ pub fn parse_scanned_response<'h, 'b>(
     }
 
     let switches = status == 101;
-    if switches && !(request.upgrade && connection.upgrade && upgrade.is_some_and(|value| !value.is_empty())) {
+    if switches
+        && !(request.upgrade
+            && connection.upgrade
+            && upgrade.is_some_and(|value| !value.is_empty()))
+    {
         return Err(BadResponse::UnaskedSwitch);
     }
     let bodiless_status = status < 200 || status == 204;
@@ -138,7 +153,12 @@ pub fn parse_scanned_response<'h, 'b>(
     // RFC 9112 §6.1 and RFC 9110 §8.6 forbid framing here. Such an upstream may well send the body it speaks of.
     let doubtful = bodiless_status && (coding || length.is_some_and(|length| length > 0));
     if doubtful && status < 200 {
-        return Err(if coding { Flaw::Coding } else { Flaw::LengthInvalid }.into());
+        return Err(if coding {
+            Flaw::Coding
+        } else {
+            Flaw::LengthInvalid
+        }
+        .into());
     }
     let keep = match version {
         Version::Http10 => connection.keep_alive && !connection.close,

@@ -58,7 +58,11 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, reply: &Re
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
     out.push(b' ');
-    let phrase = if head.reason_phrase.is_empty() { words(head.status).0 } else { head.reason_phrase };
+    let phrase = if head.reason_phrase.is_empty() {
+        words(head.status).0
+    } else {
+        head.reason_phrase
+    };
     out.extend_from_slice(phrase.as_bytes());
     out.extend_from_slice(b"\r\n");
 
@@ -67,13 +71,22 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, reply: &Re
     let switches = head.upgrade.is_some();
     if !head.is_interim && !switches {
         if let Some(length) = bodiless_length(head, reply.body) {
-            out.field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+            out.field(
+                b"Content-Length",
+                itoa::Buffer::new().format(length).as_bytes(),
+            );
         } else {
             write_framing(out, reply.body);
         }
     }
     // 426 names what to upgrade to (RFC 9110 §15.5.22); elsewhere an offer would be ours to keep.
-    let upgrade = head.upgrade.or_else(|| if head.status == 426 { head.field("Upgrade") } else { None });
+    let upgrade = head.upgrade.or_else(|| {
+        if head.status == 426 {
+            head.field("Upgrade")
+        } else {
+            None
+        }
+    });
     if let Some(upgrade) = upgrade {
         out.field(b"Upgrade", upgrade);
     }
@@ -84,7 +97,9 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, reply: &Re
         (true, true) if switches => out.extend_from_slice(b"Connection: upgrade\r\n"),
         (true, true) => out.extend_from_slice(b"Connection: upgrade, close\r\n"),
         (false, true) => out.extend_from_slice(b"Connection: close\r\n"),
-        (false, false) if reply.client == Version::Http10 => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (false, false) if reply.client == Version::Http10 => {
+            out.extend_from_slice(b"Connection: keep-alive\r\n")
+        }
         (false, false) => {}
     }
     out.extend_from_slice(b"\r\n");
@@ -103,7 +118,11 @@ fn bodiless_length(head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<u64> {
 }
 
 /// Gives `sink` the fields a client gets, framing and connection fields left out: all there is to do for HTTP/2.
-pub fn each_response_field<S: FieldSink>(sink: &mut S, head: &ResponseHead<'_, '_>, reply: &Reply<'_>) {
+pub fn each_response_field<S: FieldSink>(
+    sink: &mut S,
+    head: &ResponseHead<'_, '_>,
+    reply: &Reply<'_>,
+) {
     let hsts = reply.hsts.filter(|_| reply.scheme == Scheme::Https);
     let mut dated = false;
     for header in head.headers() {
@@ -123,7 +142,9 @@ pub fn each_response_field<S: FieldSink>(sink: &mut S, head: &ResponseHead<'_, '
                 dated = true;
             }
             FieldName::SetCookie if !reply.session_cookies.is_empty() => {
-                sink.field_with(name, &mut |out| write_set_cookie(out, value, reply.session_cookies, reply.cookies));
+                sink.field_with(name, &mut |out| {
+                    write_set_cookie(out, value, reply.session_cookies, reply.cookies)
+                });
             }
             FieldName::Location | FieldName::ContentLocation => match reply.location {
                 Some(rewrite) => sink.field_with(name, &mut |out| {
@@ -139,7 +160,8 @@ pub fn each_response_field<S: FieldSink>(sink: &mut S, head: &ResponseHead<'_, '
                     sink.field(name, value);
                 }
             }
-            FieldName::Trailer if reply.body != BodyEnd::Chunked || head.connection.nominates(name) => {}
+            FieldName::Trailer
+                if reply.body != BodyEnd::Chunked || head.connection.nominates(name) => {}
             FieldName::Connection
             | FieldName::ContentLength
             | FieldName::Http2Settings
