@@ -376,3 +376,72 @@ fn source(index: usize) -> SocketAddrV4 {
     let (third, fourth) = (index / 250 % 250, index % 250 + 1);
     SocketAddrV4::new(Ipv4Addr::new(127, 1, third as u8, fourth as u8), 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::Upstream;
+
+    fn against_upstream(path: &str, pace: Pace, time: Duration) -> Tally {
+        let upstream = Upstream::start(0).expect("start");
+        let mut load = Load::new(Plan {
+            target: upstream.address,
+            tls: None,
+            request: format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
+            answer: Answer::Body(5000),
+            arrival: Arrival::Http,
+            pace,
+            connections: 8,
+        })
+        .expect("epoll");
+        let stop = AtomicBool::new(false);
+        load.run(Until::AllAnswered(Duration::from_millis(500)), &stop);
+        load.run(Until::Elapsed(time), &stop);
+        load.take_tally()
+    }
+
+    #[test]
+    fn right_answers_are_requests() {
+        let tally = against_upstream("/bytes/5000", Pace::Closed, Duration::from_millis(50));
+        assert!(tally.requests > 8, "{}", tally.requests);
+        assert_eq!(
+            (tally.errors, tally.reopened),
+            (0, 0),
+            "{:?}",
+            tally.messages
+        );
+    }
+
+    #[test]
+    fn wrong_answers_are_errors() {
+        for path in ["/bytes/4999", "/none"] {
+            let tally = against_upstream(path, Pace::Closed, Duration::ZERO);
+            assert_eq!(tally.requests, 0, "{path}");
+            assert!(tally.errors > 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_rate_is_kept() {
+        let began = Instant::now();
+        let tally = against_upstream(
+            "/bytes/5000",
+            Pace::PerSecond(1000),
+            Duration::from_millis(200),
+        );
+        // The first ones, before the clock starts, are in it. A busy machine may answer the last ones too late.
+        let due = 8 + began.elapsed().as_millis() as u64;
+        assert!(
+            (100..=due).contains(&tally.requests),
+            "{} of {due}",
+            tally.requests
+        );
+        assert_eq!(tally.errors, 0, "{:?}", tally.messages);
+    }
+
+    #[test]
+    fn idle_connections_are_asked_once() {
+        let tally = against_upstream("/bytes/5000", Pace::OnceThenIdle, Duration::from_millis(20));
+        assert_eq!((tally.requests, tally.errors, tally.reopened), (8, 0, 0));
+    }
+}

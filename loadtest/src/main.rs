@@ -112,11 +112,16 @@ fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
     };
     let mut servers = Vec::new();
     let mut others = Vec::new();
-    for kind in Kind::PEERS.into_iter().filter(|kind| wanted(kind.name())) {
+    // Another build under a peer's own name takes its place.
+    let given = |name: &str| arguments.more.iter().any(|server| server.name == name);
+    for kind in Kind::PEERS
+        .into_iter()
+        .filter(|kind| wanted(kind.name()) && !given(kind.name()))
+    {
         match Server::installed(kind) {
             Some(server) if kind == Kind::Nginx => servers.push(server),
             Some(server) => others.push(server),
-            None if kind.is_wanted() || !arguments.only.is_empty() => {
+            None if !kind.is_optional() || !arguments.only.is_empty() => {
                 println!(
                     "{0} is not installed and is skipped (apt-get install {0})",
                     kind.name()
@@ -201,19 +206,25 @@ fn compare(
     let head = head(arguments, servers, &schedule, &around);
     println!("{head}");
 
-    let needs = |certificate| {
-        workloads
-            .iter()
-            .any(|one| one.certificate == certificate && one.pace != Pace::OnceThenIdle)
-    };
     let start_all = |certificate| -> io::Result<Vec<Option<Running>>> {
-        let one =
-            |server| Running::start(server, certificates.pair(certificate), &around).map(Some);
-        if needs(certificate) {
-            servers.iter().map(one).collect()
-        } else {
-            Ok(servers.iter().map(|_| None).collect())
+        let needed = workloads.iter().any(|one| one.certificate == certificate);
+        let mut all = Vec::new();
+        for server in servers {
+            if !needed {
+                all.push(None);
+                continue;
+            }
+            all.push(
+                match Running::start(server, certificates.pair(certificate), &around) {
+                    Err(error) if server.kind.is_optional() => {
+                        println!("{} is left out: {error}", server.name);
+                        None
+                    }
+                    started => Some(started?),
+                },
+            );
         }
+        Ok(all)
     };
     let p256 = start_all(Certificate::P256)?;
     let rsa2048 = start_all(Certificate::Rsa2048)?;
@@ -253,11 +264,13 @@ fn compare(
                     Certificate::Rsa2048 => &rsa2048[index],
                 };
                 let sample = match running {
-                    _ if workload.pace == Pace::OnceThenIdle => bench.idle(workload, server, pair),
+                    None => continue,
+                    Some(_) if workload.pace == Pace::OnceThenIdle => {
+                        bench.idle(workload, server, pair)
+                    }
                     Some(running) => bench
                         .requests(workload, running, pair)
                         .map(|sample| with_log(sample, running)),
-                    None => continue,
                 };
                 if stop.load(Ordering::Relaxed) {
                     println!("stopped");

@@ -16,14 +16,15 @@ proxy.timeout.keepalive: 60000
 hosts:
   "bench.test":
     listen:
-      - host: {http_host}
-        port: {http_port}
-      - host: {https_host}
-        port: {https_port}
-        ssl:
-          certificate-file: {certificate}
-          key-file: {key}
-          minimum-version: TLSv1.3
+      host: {http_host}
+      port: {http_port}
+    listen:
+      host: {https_host}
+      port: {https_port}
+      ssl:
+        certificate-file: {certificate}
+        key-file: {key}
+        minimum-version: TLSv1.3
     paths:
       "/secure":
         redirect:

@@ -7,8 +7,15 @@ use std::process::Command;
 use super::Setting;
 
 pub fn prepare(setting: &Setting<'_>, command: &mut Command) -> io::Result<()> {
+    // It refuses to work as root.
+    let user = if rustix::process::geteuid().is_root() {
+        "user = \"nobody\""
+    } else {
+        ""
+    };
     let text = format!(
-        r#"frontend = "[{host}]:{port}"
+        r#"{user}
+frontend = "[{host}]:{port}"
 backend = "[{upstream_host}]:{upstream_port}"
 pem-file = "{combined}"
 workers = 1
