@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Config, Overrides, Problem, Problems};
 use crate::control;
 use crate::demo;
 use crate::dispatch::zotonic;
@@ -50,7 +50,7 @@ fn run(flags: &RunFlags) -> ExitCode {
 
 fn serve(config: Config, flags: &RunFlags) -> ExitCode {
     for warning in &config.warnings {
-        tracing::warn!("{}", warning.line());
+        tracing::warn!("{warning}");
     }
     let ended = control::run(config, flags.ring, |addresses| {
         for (scheme, address) in addresses {
@@ -72,17 +72,17 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
 }
 
 fn check(path: &Path, json: bool) -> ExitCode {
-    let result = read(path, &Overrides::default());
-    let problems = match &result {
-        Ok(config) => Problems::new(config.warnings.clone()),
-        Err(problems) => problems.clone(),
+    let read = read(path, &Overrides::default());
+    let problems = match &read {
+        Ok(config) => &config.warnings[..],
+        Err(problems) => problems.all(),
     };
     if json {
-        println!("{}", problems.to_json());
-    } else if !problems.is_empty() {
-        eprintln!("{problems}");
+        println!("{}", problems.iter().map(Problem::to_json).collect::<serde_json::Value>());
+    } else {
+        problems.iter().for_each(|problem| eprintln!("{problem}"));
     }
-    let Ok(config) = result else { return ExitCode::FAILURE };
+    let Ok(config) = read else { return ExitCode::FAILURE };
     match control::verify(config) {
         Ok(summary) => {
             if !json {

@@ -171,6 +171,8 @@ pub struct Timeouts {
     pub upstream_connect: Duration,
     /// From the end of the request to the end of the response head; then 504.
     pub response_head: Duration,
+    /// Without an octet moving through a tunnel, in either direction; then closed.
+    pub tunnel_idle: Duration,
 }
 
 /// `[upstream_pool]`: connections to site servers kept for the next exchange.
@@ -295,6 +297,20 @@ pub struct Hsts {
     pub max_age: Duration,
     pub include_subdomains: bool,
     pub preload: bool,
+}
+
+/// As the header says it (RFC 6797 §6.1).
+impl std::fmt::Display for Hsts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "max-age={}", self.max_age.as_secs())?;
+        if self.include_subdomains {
+            f.write_str("; includeSubDomains")?;
+        }
+        if self.preload {
+            f.write_str("; preload")?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

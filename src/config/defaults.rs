@@ -142,6 +142,13 @@ pub const RESPONSE_HEAD: Bounded<Duration> = Bounded {
     most: DAY,
 };
 
+/// Without an octet moving either way through a tunnel (WebSocket and other upgrades); then closed.
+pub const TUNNEL_IDLE: Bounded<Duration> = Bounded {
+    default: HOUR,
+    least: TENTH,
+    most: DAY,
+};
+
 const TENTH: Duration = Duration::from_millis(100);
 
 // [upstream_pool]

@@ -153,6 +153,7 @@ pub(super) static TIMEOUTS: Keys = Keys {
             Shown::Duration(&defaults::UPSTREAM_CONNECT),
         ),
         key("response_head", Shown::Duration(&defaults::RESPONSE_HEAD)),
+        key("tunnel_idle", Shown::Duration(&defaults::TUNNEL_IDLE)),
     ],
     unavailable: &[],
 };

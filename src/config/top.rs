@@ -224,6 +224,7 @@ impl Reader<'_> {
                 &defaults::UPSTREAM_CONNECT,
             ),
             response_head: self.duration(section, "response_head", &defaults::RESPONSE_HEAD),
+            tunnel_idle: self.duration(section, "tunnel_idle", &defaults::TUNNEL_IDLE),
         }
     }
 

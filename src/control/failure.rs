@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::listen::BindFailure;
-use crate::dispatch::{Place, RuleProblem};
+use crate::dispatch::Place;
 use crate::tls::TlsProblem;
 
 /// Nothing was served, or a worker failed later.
@@ -12,7 +12,6 @@ use crate::tls::TlsProblem;
 pub enum StartFailure {
     /// All addresses that could not be had.
     Bind(Vec<BindFailure>),
-    Rules(Vec<RuleProblem>),
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
@@ -51,7 +50,6 @@ impl fmt::Display for StartFailure {
                     _ => Ok(()),
                 }
             }),
-            StartFailure::Rules(problems) => lines(f, problems, |f, problem| write!(f, "{problem}")),
             StartFailure::Tls(problems) => {
                 lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
             }

@@ -8,10 +8,10 @@ use std::time::{Instant, SystemTime};
 use super::StartFailure;
 use super::failure::ResolveFailure;
 use crate::config::{
-    self, Config, Endpoint, Generation, OutsidePort, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
+    Config, Endpoint, Generation, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
     Upstream, UpstreamHost, UpstreamId,
 };
-use crate::dispatch::{Ports, SiteRules, Sites};
+use crate::dispatch::{Ports, Sites};
 use crate::http::Scheme;
 use crate::tls::{
     self,     Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions, TicketKeys,
@@ -81,23 +81,17 @@ fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> Serve
     ServedSite {
         upstreams,
         tls,
-        hsts: site.hsts.map(|hsts| config::hsts_value(&hsts).into_bytes()),
+        hsts: site.hsts.map(|hsts| hsts.to_string().into_bytes()),
         session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
         request_body_bytes_max: site.request_body_bytes_max,
     }
 }
 
-/// The ports of redirects; `None` where there is no listener of that scheme.
 fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
-    let port = |scheme, outside: OutsidePort, listens: bool| {
-        let bound = addresses.iter().find(|(of, _)| *of == scheme).map_or(0, |(_, address)| address.port());
-        listens.then(|| outside.number(bound))
+    let bound = |scheme| {
+        addresses.iter().find(|(of, _)| *of == scheme).map_or(0, |(_, address)| address.port())
     };
-    let listen = &config.listen;
-    Ports {
-        http: port(Scheme::Http, listen.outside_http_port, !listen.http.is_empty()),
-        https: port(Scheme::Https, listen.outside_https_port, !listen.https.is_empty()),
-    }
+    config.listen.ports(bound(Scheme::Http), bound(Scheme::Https))
 }
 
 fn policies(config: &Config) -> Result<Vec<Policy>, StartFailure> {
@@ -128,9 +122,14 @@ fn compile(config: &Config, policies: &[Policy], ports: Ports) -> Result<Sites, 
             classes.len() - 1
         }) as u32
     };
-    let rules: Vec<SiteRules> =
-        config.sites.iter().zip(policies).map(|(site, policy)| site.site_rules(class(policy))).collect();
-    Sites::compile(rules, ports).map_err(StartFailure::Rules)
+    let mut rules = config.site_rules();
+    for (rules, policy) in rules.iter_mut().zip(policies) {
+        rules.tls_policy = class(policy);
+    }
+    // The configuration's reader compiled the same rules before.
+    Sites::compile(rules, ports).map_err(|problems| {
+        StartFailure::System(std::io::Error::other(format!("{} rules do not compile", problems.len())))
+    })
 }
 
 /// Addresses of all site servers, each once, and which of them each site has.

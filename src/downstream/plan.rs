@@ -13,7 +13,6 @@ use crate::proxy::append_chunk;
 
 use super::Visitor;
 use super::answer::Answer;
-use super::request_id::REQUEST_ID_BYTES;
 use super::service::Service;
 
 /// What comes next for a connection.
@@ -41,7 +40,6 @@ pub(super) struct Forward {
     pub(super) repeatable: bool,
     pub(super) version: Version,
     pub(super) reuse: Reuse,
-    pub(super) request_id: [u8; REQUEST_ID_BYTES],
 }
 
 /// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
@@ -131,7 +129,6 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
         repeatable: is_idempotent(head.method),
         version: head.version,
         reuse: head.reuse,
-        request_id,
     })
 }
 

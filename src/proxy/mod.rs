@@ -29,6 +29,7 @@ pub use exchange::{Exchange, Proxy, ProxyLimits};
 pub use upload::{append_chunk, frame_chunk};
 
 /// Where the octets of a request body come from.
+#[expect(async_fn_in_trait, reason = "implemented and used on one thread: nothing is `Send` here")]
 pub trait RequestBody {
     /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`.
     ///
@@ -63,6 +64,7 @@ pub enum BodyFailure {
 }
 
 /// Where a response goes.
+#[expect(async_fn_in_trait, reason = "implemented and used on one thread: nothing is `Send` here")]
 pub trait Responder {
     /// Writes an interim (1xx) response head, or nothing when the client cannot take one.
     fn write_interim(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>);
