@@ -1,1 +1,22 @@
-//! Room: certs (to be written).
+//! Room: where certificates come from. Shell: it reads and writes files, and may take its time.
+//!
+//! Called by the thread that builds a generation, never by a worker. [`find`] asks the sources of
+//! a site in the order written; the first that answers wins. A certificate is handed on only
+//! after it parses, its key fits, its dates hold, and a handshake in memory succeeds with it.
+//!
+//! What it never does: change or delete a key it did not write, follow a source past its bounds
+//! (files of 1 MiB, directories of 1,000 entries), or print a key.
+
+mod files;
+mod find;
+mod keep;
+mod pem;
+mod problem;
+mod self_signed;
+mod verify;
+
+pub use files::{LoadedCertificate, directory, pair};
+pub use find::{FoundCertificate, Source, find};
+pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
+pub use self_signed::self_signed;
+pub use verify::verify;

@@ -1,1 +1,48 @@
-//! Room: tls (to be written).
+//! Room: TLS towards clients. Core: certificates, policies, sessions and what rustls is told about them.
+//!
+//! It never opens a file or a socket, starts no thread and reads no clock: time comes from a
+//! [`Clock`] the shell gives. The locks here are those of the stores that rustls calls into,
+//! held for a table operation and nothing else.
+//!
+//! One handshake, as the shell drives it:
+//!
+//! ```text
+//! Acceptor::accept ─ sni::server_name ─▶ the site's Arc<ServerConfig>   (none: sni::UNRECOGNIZED_NAME)
+//!        │
+//! Accepted::into_connection ─▶ resolve (CertificateSet), take/get/decrypt (SiteSessions)
+//!        │
+//! origin::mark(connection, now)  ◀── again after every process_new_packets while is_handshaking()
+//!        │
+//! client's Finished ─▶ put/encrypt: stored only with the mark of the full handshake
+//! ```
+//!
+//! `lifetime` counts from the full handshake, over any chain of resumptions. rustls writes a fresh
+//! time into each session value, so the time of the full handshake travels in the application
+//! data of the session ([`origin`]). Without a mark nothing is stored: forgetting it costs
+//! resumption, never the bound. Set aside: a thread-local between `take` and `put` (handshakes of
+//! one worker interleave), and a copy of the `ServerConfig` for each connection.
+
+pub mod certificate;
+mod names;
+pub mod origin;
+mod policy;
+mod problem;
+mod server_config;
+mod session_cache;
+mod sessions;
+pub mod sni;
+mod ticket;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use names::CertificateNames;
+pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
+pub use problem::{CertificateFlaw, TlsProblem};
+pub use server_config::ServerConfigs;
+pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
+pub use sessions::{Sessions, SiteSessions};
+pub use ticket::TicketKeys;
+pub use time::{Clock, Moment};

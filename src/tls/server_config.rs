@@ -1,0 +1,89 @@
+//! The configuration rustls serves a site with; thousands of them share what can be shared.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{KeyLog, NoKeyLog, ServerConfig};
+
+use super::{CertificateSet, Policy, SiteSessions, TlsProblem};
+
+/// Makes the configurations of all sites; one for the process.
+///
+/// A configuration is about 400 bytes plus its certificate: cryptography, verifiers, clock and
+/// key log are the same object in all of them.
+pub struct ServerConfigs {
+    provider: Arc<CryptoProvider>,
+    no_client_auth: Arc<dyn ClientCertVerifier>,
+    time: Arc<dyn TimeProvider>,
+    key_log: Arc<dyn KeyLog>,
+}
+
+impl ServerConfigs {
+    /// `key_log`: where the secrets of every connection are written, for debugging; the shell
+    /// gives `rustls::KeyLogFile` only when the operator asked for it by name. `None`: nowhere.
+    pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> ServerConfigs {
+        ServerConfigs {
+            // X25519MLKEM768 first: the feature `prefer-post-quantum` of rustls.
+            provider: Arc::new(aws_lc_rs::default_provider()),
+            no_client_auth: WebPkiClientVerifier::no_client_auth(),
+            time: Arc::new(DefaultTimeProvider),
+            key_log: key_log.unwrap_or_else(|| Arc::new(NoKeyLog)),
+        }
+    }
+
+    /// The cryptography all of this program uses.
+    pub fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    /// The configuration of a site: `sessions` from [`Sessions::for_site`](super::Sessions::for_site)
+    /// with the binding of the same policy.
+    ///
+    /// # Errors
+    /// `Versions`: the cryptography has no suite for the versions of `policy`.
+    pub fn build(
+        &self,
+        policy: &Policy,
+        certificates: CertificateSet,
+        sessions: SiteSessions,
+    ) -> Result<Arc<ServerConfig>, TlsProblem> {
+        self.build_with(policy, Arc::new(certificates), sessions)
+    }
+
+    /// The same with a resolver of one's own.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with(
+        &self,
+        policy: &Policy,
+        certificates: Arc<dyn ResolvesServerCert>,
+        sessions: SiteSessions,
+    ) -> Result<Arc<ServerConfig>, TlsProblem> {
+        let verifier = match policy.client_auth() {
+            Some(auth) => auth.verifier(),
+            None => Arc::clone(&self.no_client_auth),
+        };
+        let mut config =
+            ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
+                .with_protocol_versions(policy.versions().supported())
+                .map_err(|_| TlsProblem::Versions)?
+                .with_client_cert_verifier(verifier)
+                .with_cert_resolver(certificates);
+        config.alpn_protocols = policy.alpn().to_vec();
+        config.session_storage = sessions.storage;
+        config.ticketer = sessions.tickets;
+        config.send_tls13_tickets = sessions.tickets_sent;
+        config.max_tls13_tickets = sessions.tickets_max;
+        config.key_log = Arc::clone(&self.key_log);
+        // The client's order of suites: all of ours are sound, and a client without AES
+        // instructions puts ChaCha20 first, which is five times as fast for it.
+        config.ignore_client_order = false;
+        // No 0-RTT: a request could be replayed (RFC 8446 §8).
+        config.max_early_data_size = 0;
+        Ok(Arc::new(config))
+    }
+}
