@@ -1,0 +1,209 @@
+//! The keys of every table: what the reader accepts, suggests and the reference lists.
+
+use std::time::Duration;
+
+use crate::config::amount;
+use crate::config::defaults::{self, Bounded};
+
+/// One table of the file.
+pub(super) struct Keys {
+    /// As written in a file: `[listen]`; the empty string is the top of the file.
+    pub table: &'static str,
+    pub keys: &'static [Key],
+    /// Keys of the product that this version does not have.
+    pub unavailable: &'static [&'static str],
+}
+
+pub(super) struct Key {
+    pub name: &'static str,
+    pub shown: Shown,
+}
+
+/// What the reference shows as default and as allowed values.
+pub(super) enum Shown {
+    Duration(&'static Bounded<Duration>),
+    Size(&'static Bounded<u64>),
+    Count(&'static Bounded<u64>),
+    /// Text of the default; the reference says in words what is allowed.
+    Text(&'static str),
+    Word(fn() -> String),
+    Flag(&'static bool),
+    /// No default: the key must be written.
+    Required,
+    /// Off, empty or inherited when not written; the reference says which.
+    Absent(&'static str),
+}
+
+impl Shown {
+    /// The default column, and the allowed column where numbers make it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the reference is compared in a test"))]
+    pub(super) fn columns(&self) -> (String, Option<String>) {
+        let code = |text: &str| format!("`{text}`");
+        match self {
+            Self::Duration(bounded) => (
+                format!("`\"{}\"`", amount::show_duration(bounded.default)),
+                Some(format!("{} to {}", amount::show_duration(bounded.least), amount::show_duration(bounded.most))),
+            ),
+            Self::Size(bounded) => (
+                format!("`\"{}\"`", amount::show_size(bounded.default)),
+                Some(format!("{} to {}", amount::show_size(bounded.least), amount::show_size(bounded.most))),
+            ),
+            Self::Count(bounded) => {
+                (code(&bounded.default.to_string()), Some(format!("{} to {}", bounded.least, bounded.most)))
+            }
+            Self::Text(text) => (code(text), None),
+            Self::Word(word) => (format!("`\"{}\"`", word()), None),
+            Self::Flag(flag) => (code(&flag.to_string()), None),
+            Self::Required => ("required".to_owned(), None),
+            Self::Absent(words) => ((*words).to_owned(), None),
+        }
+    }
+}
+
+const fn key(name: &'static str, shown: Shown) -> Key {
+    Key { name, shown }
+}
+
+pub(super) static TOP: Keys = Keys {
+    table: "",
+    keys: &[
+        key("include", Shown::Absent("none")),
+        key("workers", Shown::Text("\"auto\"")),
+        key("state_directory", Shown::Word(|| defaults::STATE_DIRECTORY.to_owned())),
+        key("drain_timeout", Shown::Duration(&defaults::DRAIN_TIMEOUT)),
+        key("log", Shown::Word(|| defaults::LOG.word().to_owned())),
+        key("listen", Shown::Absent("see below")),
+        key("session_cache", Shown::Absent("see below")),
+        key("limits", Shown::Absent("see below")),
+        key("timeouts", Shown::Absent("see below")),
+        key("upstream_pool", Shown::Absent("see below")),
+        key("site", Shown::Required),
+    ],
+    unavailable: &["certificate_cache", "store", "admin", "access_log"],
+};
+
+pub(super) static LISTEN: Keys = Keys {
+    table: "[listen]",
+    keys: &[
+        key("http", Shown::Text("[\"[::]:80\"]")),
+        key("https", Shown::Text("[\"[::]:443\"]")),
+        key("outside_http_port", Shown::Absent("the port of the first `http` address")),
+        key("outside_https_port", Shown::Absent("the port of the first `https` address")),
+    ],
+    unavailable: &["trusted_proxies", "proxy_protocol"],
+};
+
+pub(super) static SESSION_CACHE: Keys = Keys {
+    table: "[session_cache]",
+    keys: &[
+        key("mode", Shown::Word(|| defaults::SESSION_MODE.word().to_owned())),
+        key("size", Shown::Count(&defaults::SESSION_CACHE_SIZE)),
+        key("lifetime", Shown::Duration(&defaults::SESSION_LIFETIME)),
+    ],
+    unavailable: &["fleet_secret_file"],
+};
+
+pub(super) static LIMITS: Keys = Keys {
+    table: "[limits]",
+    keys: &[
+        key("request_head_bytes", Shown::Size(&defaults::REQUEST_HEAD_BYTES)),
+        key("headers", Shown::Count(&defaults::HEADERS)),
+        key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
+        key("connections", Shown::Count(&defaults::CONNECTIONS)),
+    ],
+    unavailable: &["connections_per_address", "requests_per_address"],
+};
+
+pub(super) static TIMEOUTS: Keys = Keys {
+    table: "[timeouts]",
+    keys: &[
+        key("handshake", Shown::Duration(&defaults::HANDSHAKE)),
+        key("request_head", Shown::Duration(&defaults::REQUEST_HEAD)),
+        key("body_idle", Shown::Duration(&defaults::BODY_IDLE)),
+        key("keep_alive", Shown::Duration(&defaults::KEEP_ALIVE)),
+        key("upstream_connect", Shown::Duration(&defaults::UPSTREAM_CONNECT)),
+        key("response_head", Shown::Duration(&defaults::RESPONSE_HEAD)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static UPSTREAM_POOL: Keys = Keys {
+    table: "[upstream_pool]",
+    keys: &[
+        key("idle_per_worker", Shown::Count(&defaults::IDLE_PER_WORKER)),
+        key("idle_timeout", Shown::Duration(&defaults::IDLE_TIMEOUT)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static SITE: Keys = Keys {
+    table: "[[site]]",
+    keys: &[
+        key("name", Shown::Required),
+        key("hosts", Shown::Required),
+        key("aliases", Shown::Absent("none")),
+        key("alias", Shown::Word(|| defaults::ALIAS.word().to_owned())),
+        key("ssl", Shown::Flag(&defaults::SSL)),
+        key("is_secure", Shown::Flag(&defaults::IS_SECURE)),
+        key("is_ssl", Shown::Flag(&defaults::IS_SSL)),
+        key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
+        key("session_cookies", Shown::Absent("none")),
+        key("languages", Shown::Absent("none")),
+        key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
+        key("hsts", Shown::Absent("not sent")),
+        key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
+        key("request_body_bytes", Shown::Absent("that of `[limits]`")),
+        key("certificate", Shown::Text("[{ source = \"self_signed\" }]")),
+        key("upstream", Shown::Required),
+        key("dispatch_files", Shown::Absent("none")),
+        key("dispatch", Shown::Absent("none")),
+    ],
+    unavailable: &[
+        "balance",
+        "client_auth",
+        "health_check",
+        "path_reading",
+        "rewrite_location",
+        "session_protection",
+        "trusted_proxies",
+    ],
+};
+
+pub(super) static HSTS: Keys = Keys {
+    table: "hsts",
+    keys: &[
+        key("max_age", Shown::Duration(&defaults::HSTS_MAX_AGE)),
+        key("include_subdomains", Shown::Flag(&defaults::HSTS_INCLUDE_SUBDOMAINS)),
+        key("preload", Shown::Flag(&defaults::HSTS_PRELOAD)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static CERTIFICATE: Keys = Keys {
+    table: "certificate",
+    keys: &[
+        key("source", Shown::Required),
+        key("certificate", Shown::Absent("none")),
+        key("key", Shown::Absent("none")),
+        key("directory", Shown::Absent("none")),
+    ],
+    unavailable: &["run", "timeout", "url", "directory_url", "contact", "challenge", "profile", "eab"],
+};
+
+pub(super) static DISPATCH: Keys = Keys {
+    table: "dispatch",
+    keys: &[
+        key("name", Shown::Required),
+        key("path", Shown::Required),
+        key("ssl", Shown::Absent("the site's switches decide")),
+    ],
+    unavailable: &[],
+};
+
+/// Every table, in the order of the reference.
+pub(super) static TABLES: &[&Keys] = &[
+    &TOP, &LISTEN, &SESSION_CACHE, &LIMITS, &TIMEOUTS, &UPSTREAM_POOL, &SITE, &HSTS, &CERTIFICATE, &DISPATCH,
+];
+
+/// Certificate sources of the product that this version does not have.
+pub(super) static SOURCES_UNAVAILABLE: &[&str] = &["command", "http", "acme"];
