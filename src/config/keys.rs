@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::amount;
+use crate::config::choice::Choice;
 use crate::config::defaults::{self, Bounded};
 
 /// One table of the file.
@@ -35,22 +36,30 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// The default column, and the allowed column where numbers make it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the reference is compared in a test"))]
+    /// The default and the allowed values as the reference shows them; `None` where it needs words.
     pub(super) fn columns(&self) -> (String, Option<String>) {
         let code = |text: &str| format!("`{text}`");
         match self {
             Self::Duration(bounded) => (
                 format!("`\"{}\"`", amount::show_duration(bounded.default)),
-                Some(format!("{} to {}", amount::show_duration(bounded.least), amount::show_duration(bounded.most))),
+                Some(format!(
+                    "{} to {}",
+                    amount::show_duration(bounded.least),
+                    amount::show_duration(bounded.most)
+                )),
             ),
             Self::Size(bounded) => (
                 format!("`\"{}\"`", amount::show_size(bounded.default)),
-                Some(format!("{} to {}", amount::show_size(bounded.least), amount::show_size(bounded.most))),
+                Some(format!(
+                    "{} to {}",
+                    amount::show_size(bounded.least),
+                    amount::show_size(bounded.most)
+                )),
             ),
-            Self::Count(bounded) => {
-                (code(&bounded.default.to_string()), Some(format!("{} to {}", bounded.least, bounded.most)))
-            }
+            Self::Count(bounded) => (
+                code(&bounded.default.to_string()),
+                Some(format!("{} to {}", bounded.least, bounded.most)),
+            ),
             Self::Text(text) => (code(text), None),
             Self::Word(word) => (format!("`\"{}\"`", word()), None),
             Self::Flag(flag) => (code(&flag.to_string()), None),
@@ -69,7 +78,10 @@ pub(super) static TOP: Keys = Keys {
     keys: &[
         key("include", Shown::Absent("none")),
         key("workers", Shown::Text("\"auto\"")),
-        key("state_directory", Shown::Word(|| defaults::STATE_DIRECTORY.to_owned())),
+        key(
+            "state_directory",
+            Shown::Word(|| defaults::STATE_DIRECTORY.to_owned()),
+        ),
         key("drain_timeout", Shown::Duration(&defaults::DRAIN_TIMEOUT)),
         key("log", Shown::Word(|| defaults::LOG.word().to_owned())),
         key("listen", Shown::Absent("see below")),
@@ -87,8 +99,14 @@ pub(super) static LISTEN: Keys = Keys {
     keys: &[
         key("http", Shown::Text("[\"[::]:80\"]")),
         key("https", Shown::Text("[\"[::]:443\"]")),
-        key("outside_http_port", Shown::Absent("the port of the first `http` address")),
-        key("outside_https_port", Shown::Absent("the port of the first `https` address")),
+        key(
+            "outside_http_port",
+            Shown::Absent("the port of the first `http` address"),
+        ),
+        key(
+            "outside_https_port",
+            Shown::Absent("the port of the first `https` address"),
+        ),
     ],
     unavailable: &["trusted_proxies", "proxy_protocol"],
 };
@@ -96,7 +114,10 @@ pub(super) static LISTEN: Keys = Keys {
 pub(super) static SESSION_CACHE: Keys = Keys {
     table: "[session_cache]",
     keys: &[
-        key("mode", Shown::Word(|| defaults::SESSION_MODE.word().to_owned())),
+        key(
+            "mode",
+            Shown::Word(|| defaults::SESSION_MODE.word().to_owned()),
+        ),
         key("size", Shown::Count(&defaults::SESSION_CACHE_SIZE)),
         key("lifetime", Shown::Duration(&defaults::SESSION_LIFETIME)),
     ],
@@ -106,9 +127,15 @@ pub(super) static SESSION_CACHE: Keys = Keys {
 pub(super) static LIMITS: Keys = Keys {
     table: "[limits]",
     keys: &[
-        key("request_head_bytes", Shown::Size(&defaults::REQUEST_HEAD_BYTES)),
+        key(
+            "request_head_bytes",
+            Shown::Size(&defaults::REQUEST_HEAD_BYTES),
+        ),
         key("headers", Shown::Count(&defaults::HEADERS)),
-        key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
+        key(
+            "request_body_bytes",
+            Shown::Size(&defaults::REQUEST_BODY_BYTES),
+        ),
         key("connections", Shown::Count(&defaults::CONNECTIONS)),
     ],
     unavailable: &["connections_per_address", "requests_per_address"],
@@ -121,7 +148,10 @@ pub(super) static TIMEOUTS: Keys = Keys {
         key("request_head", Shown::Duration(&defaults::REQUEST_HEAD)),
         key("body_idle", Shown::Duration(&defaults::BODY_IDLE)),
         key("keep_alive", Shown::Duration(&defaults::KEEP_ALIVE)),
-        key("upstream_connect", Shown::Duration(&defaults::UPSTREAM_CONNECT)),
+        key(
+            "upstream_connect",
+            Shown::Duration(&defaults::UPSTREAM_CONNECT),
+        ),
         key("response_head", Shown::Duration(&defaults::RESPONSE_HEAD)),
     ],
     unavailable: &[],
@@ -149,7 +179,10 @@ pub(super) static SITE: Keys = Keys {
         key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
         key("session_cookies", Shown::Absent("none")),
         key("languages", Shown::Absent("none")),
-        key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
+        key(
+            "unmatched",
+            Shown::Word(|| defaults::UNMATCHED.word().to_owned()),
+        ),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
@@ -170,28 +203,40 @@ pub(super) static SITE: Keys = Keys {
 };
 
 pub(super) static HSTS: Keys = Keys {
-    table: "hsts",
+    table: "`hsts`",
     keys: &[
         key("max_age", Shown::Duration(&defaults::HSTS_MAX_AGE)),
-        key("include_subdomains", Shown::Flag(&defaults::HSTS_INCLUDE_SUBDOMAINS)),
+        key(
+            "include_subdomains",
+            Shown::Flag(&defaults::HSTS_INCLUDE_SUBDOMAINS),
+        ),
         key("preload", Shown::Flag(&defaults::HSTS_PRELOAD)),
     ],
     unavailable: &[],
 };
 
 pub(super) static CERTIFICATE: Keys = Keys {
-    table: "certificate",
+    table: "`certificate`",
     keys: &[
         key("source", Shown::Required),
         key("certificate", Shown::Absent("none")),
         key("key", Shown::Absent("none")),
         key("directory", Shown::Absent("none")),
     ],
-    unavailable: &["run", "timeout", "url", "directory_url", "contact", "challenge", "profile", "eab"],
+    unavailable: &[
+        "run",
+        "timeout",
+        "url",
+        "directory_url",
+        "contact",
+        "challenge",
+        "profile",
+        "eab",
+    ],
 };
 
 pub(super) static DISPATCH: Keys = Keys {
-    table: "dispatch",
+    table: "`dispatch`",
     keys: &[
         key("name", Shown::Required),
         key("path", Shown::Required),
@@ -202,8 +247,44 @@ pub(super) static DISPATCH: Keys = Keys {
 
 /// Every table, in the order of the reference.
 pub(super) static TABLES: &[&Keys] = &[
-    &TOP, &LISTEN, &SESSION_CACHE, &LIMITS, &TIMEOUTS, &UPSTREAM_POOL, &SITE, &HSTS, &CERTIFICATE, &DISPATCH,
+    &TOP,
+    &LISTEN,
+    &SESSION_CACHE,
+    &LIMITS,
+    &TIMEOUTS,
+    &UPSTREAM_POOL,
+    &SITE,
+    &HSTS,
+    &CERTIFICATE,
+    &DISPATCH,
 ];
 
 /// Certificate sources of the product that this version does not have.
 pub(super) static SOURCES_UNAVAILABLE: &[&str] = &["command", "http", "acme"];
+
+/// One key of the file, for those who list them: the reference, completions, checks of the documentation.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// `[listen]`, `[[site]]`, `` `hsts` ``; empty for the top of the file.
+    pub table: &'static str,
+    pub key: &'static str,
+    /// In Markdown: a value as it would be written, or words.
+    pub default: String,
+    /// "from to" for numbers; `None` where it takes words.
+    pub allowed: Option<String>,
+}
+
+/// Every key this version has, in the order of the reference.
+pub fn settings() -> impl Iterator<Item = Setting> {
+    TABLES.iter().flat_map(|table| {
+        table.keys.iter().map(|key| {
+            let (default, allowed) = key.shown.columns();
+            Setting {
+                table: table.table,
+                key: key.name,
+                default,
+                allowed,
+            }
+        })
+    })
+}

@@ -1,6 +1,135 @@
-//! Every message.
+//! Every message of this room: what can be wrong, as data.
+//!
+//! The words are in `words.rs`. A code is stable: `check --json` prints it, and the golden file of the
+//! message has its name.
 
-#[derive(Clone, Debug)]
-pub enum What {
-    Syntax,
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use crate::config::address::{BadHost, BadListen, BadUpstream};
+use crate::config::amount::Amount;
+use crate::dispatch::Place;
+use crate::dispatch::written_path::WrongPath;
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $code:literal $variant:ident { $($field:ident: $type:ty),* })*) => {
+        /// What is wrong.
+        #[derive(Clone, Debug)]
+        pub(super) enum What {
+            $($(#[$doc])* $variant { $($field: $type),* },)*
+        }
+
+        impl What {
+            /// Every code.
+            #[cfg(test)]
+            pub(super) const CODES: &'static [&'static str] = &[$($code),*];
+
+            pub(super) fn code(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => $code,)*
+                }
+            }
+        }
+    };
+}
+
+messages! {
+    // Files
+
+    "file-unreadable" FileUnreadable { path: PathBuf, cause: ErrorKind }
+    "not-utf8" NotUtf8 {}
+    "file-too-large" FileTooLarge { path: PathBuf }
+    /// An `include` or `dispatch_files` entry that names one file, or (as a warning) a pattern.
+    "matches-nothing" MatchesNothing { key: &'static str, pattern: String, path: String }
+    "bad-pattern" BadPattern { pattern: String }
+    "included-twice" IncludedTwice { path: PathBuf, first: Option<Place> }
+    "include-too-deep" IncludeTooDeep {}
+    "include-not-sites" IncludeNotSites { key: String }
+    "too-many" TooMany { what: &'static str, most: usize }
+
+    // The notation
+
+    /// In the words of the TOML parser.
+    "syntax" Syntax { message: String, expected: Option<String> }
+    "key-twice" KeyTwice { key: String, first: Option<u32> }
+
+    // Keys
+
+    "unknown-key" UnknownKey { key: String, table: &'static str, near: Option<&'static str>, elsewhere: Option<&'static str>, known: Vec<&'static str> }
+    "unavailable" Unavailable { key: String }
+    "missing-key" MissingKey { key: &'static str, table: &'static str }
+    "wrong-type" WrongType { key: &'static str, expected: Expected, found: &'static str }
+
+    // Values
+
+    "bad-duration" BadDuration { text: String, why: Amount }
+    "bad-size" BadSize { text: String, why: Amount }
+    "whole-seconds" WholeSeconds { text: String }
+    "out-of-range" OutOfRange { key: &'static str, text: String, least: String, most: String }
+    "unknown-word" UnknownWord { key: &'static str, text: String, words: Vec<&'static str>, near: Option<&'static str> }
+    "empty" Empty { key: &'static str }
+    "listed-twice" ListedTwice { key: &'static str, text: String, first: Place }
+
+    // [listen]
+
+    "bad-listen-address" BadListenAddress { text: String, why: BadListen }
+    "listen-both" ListenBoth { text: String, first: Place }
+    "nothing-listens" NothingListens {}
+
+    // [[site]]
+
+    "bad-name" BadName { text: String }
+    "name-twice" NameTwice { name: String, first: Place }
+    "bad-host" BadHostName { text: String, why: BadHost }
+    "host-twice" HostTwice { host: String, site: String, first: Place }
+    "alias-without-canonical" AliasWithoutCanonical { first: String }
+    "bad-language" BadLanguage { text: String }
+    "bad-cookie-name" BadCookieName { text: String }
+    "bad-upstream" BadUpstreamAddress { text: String, why: BadUpstream }
+    "certificate-form" CertificateForm { why: CertificateForm }
+    "source-key" SourceKey { key: String, source: &'static str }
+    "preload" Preload {}
+
+    // What does not go together
+
+    "no-https-listener" NoHttpsListener { site: String }
+    "without-ssl" WithoutSsl { key: &'static str, site: String }
+    "rule-without-ssl" RuleWithoutSsl { rule: String, site: String }
+    "http-rule-under-hsts" HttpRuleUnderHsts { rule: String, site: String }
+    "rule-without-languages" RuleWithoutLanguages { rule: String, site: String }
+
+    // Rules
+
+    "bad-path" BadPath { why: WrongPath }
+}
+
+/// What a value must be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expected {
+    Duration,
+    Size,
+    SizeOrUnlimited,
+    Count,
+    Text,
+    Flag,
+    /// An array of strings; the example.
+    Texts(&'static str),
+    Table(&'static str),
+    /// `[[site]]`
+    Tables(&'static str),
+    Workers,
+    Ssl,
+    Path,
+    Sources,
+}
+
+/// What is wrong with a `certificate` entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CertificateForm {
+    /// `source = "files"` with neither.
+    Nothing,
+    /// `directory` beside `certificate` or `key`.
+    Both,
+    NoKey,
+    NoCertificate,
 }

@@ -1,54 +1,153 @@
 //! Room: config. One TOML file and what it includes become a `Config`, or all their problems at once.
+//!
+//! ```text
+//! text ── written ──▶ tables with places ── reader ──▶ Config + warnings
+//!                      ▲ flags replace values            or Problems
+//! ```
+//!
+//! `written` keeps what was typed with its place and decides nothing. The reader (`top`, `site`, `rules`,
+//! with the typed `values`) takes each value or its default from `defaults` and goes on after an error, so that
+//! one run shows everything. `message` holds every problem as data, `words` its text, `problem` the layout.
+//! `keys` is the one list of keys: what is accepted, suggested, documented, and what is not there yet.
+//!
+//! It opens no files: they come through [`Files`]. It never resolves names, and does not look at
+//! certificates; whoever owns those checks them.
+//!
+//! Set aside: deriving the reader with serde. It stops at the first error, knows no places in the end values,
+//! and cannot say what a value was replaced by.
 
+mod address;
+mod amount;
+mod choice;
 #[expect(
     clippy::module_inception,
     reason = "the room and its main type share the name"
 )]
 mod config;
+mod defaults;
+mod files;
+mod keys;
 mod message;
+mod near;
+mod overrides;
 mod problem;
+mod reader;
+mod rules;
+mod site;
+#[cfg(test)]
+mod tests;
+mod top;
+mod values;
+mod words;
+mod written;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+pub use amount::{show_duration, show_size};
+pub use choice::Choice;
 pub use config::*;
+pub use files::{Files, FilesInMemory};
+pub use keys::{Setting, settings};
+pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems};
 
-/// The files the reader asks for. The shell opens them; tests and `demo` hold them in memory.
-pub trait Files {
-    /// The whole file, at most `bytes_max` octets of it are looked at.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>>;
-
-    /// The files (no directories) a pattern in the notation of the `glob` crate names, sorted.
-    /// The pattern is absolute or relative as the path given to `read` was.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn glob(&mut self, pattern: &str) -> io::Result<Vec<PathBuf>>;
-}
-
-/// What the command line says instead of the file, as typed.
-#[derive(Clone, Debug, Default)]
-pub struct Overrides {
-    pub workers: Option<String>,
-    pub session_cache_size: Option<String>,
-    pub session_lifetime: Option<String>,
-    pub session_mode: Option<String>,
-    /// When not empty, instead of `[listen] http`.
-    pub http: Vec<String>,
-    /// When not empty, instead of `[listen] https`.
-    pub https: Vec<String>,
-    pub log: Option<String>,
-}
+use message::What;
+use reader::Reader;
 
 /// Reads the configuration at `root`, what it includes and the dispatch files it names.
 ///
+/// `overrides`: what the command line says instead; it goes through the same checks.
+///
 /// # Errors
-/// All problems found, warnings among them.
+/// Everything that is wrong, warnings among it, when at least one problem is an error. Warnings alone are in
+/// `Config::warnings`.
 pub fn read(root: &Path, files: &mut dyn Files, overrides: &Overrides) -> Result<Config, Problems> {
-    let _ = (root, files, overrides);
-    todo!()
+    let mut reader = Reader::new(files);
+    match config(&mut reader, root, overrides) {
+        Some(mut config) if !reader.has_errors() => {
+            config.files = reader.files_read();
+            config.warnings = reader.into_problems();
+            Ok(config)
+        }
+        _ => Err(Problems::new(reader.into_problems())),
+    }
+}
+
+/// `None` when the first file cannot be read; its problem is in the reader.
+fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option<Config> {
+    let mut table = reader.root(root)?;
+    overrides.apply(reader, &mut table);
+    let top = reader.section(&table, &keys::TOP);
+    let workers = reader.workers(top);
+    let state_directory = reader.state_directory(top);
+    let drain_timeout = reader.duration(top, "drain_timeout", &defaults::DRAIN_TIMEOUT);
+    let log = reader.log(top);
+    let listen = reader.listen(top);
+    let session_cache = reader.session_cache(top);
+    let limits = reader.limits(top);
+    let timeouts = reader.timeouts(top);
+    let upstream_pool = reader.upstream_pool(top);
+
+    let mut included = Vec::new();
+    reader.include(&table, 0, &mut included);
+    let mut claims = site::Claims::default();
+    let mut sites = Vec::new();
+    for file in std::iter::once(&table).chain(&included) {
+        reader.sites(file, limits.request_body_bytes_max, &mut claims, &mut sites);
+    }
+    if sites.is_empty() {
+        reader.no_sites(root);
+    }
+    if listen.https.is_empty()
+        && let Some(site) = sites.iter().find(|site| site.ssl)
+    {
+        reader.no_https_listener(&table, &site.name);
+    }
+    Some(Config {
+        file: root.into(),
+        files: Vec::new(),
+        workers,
+        state_directory,
+        drain_timeout,
+        log,
+        listen,
+        session_cache,
+        limits,
+        timeouts,
+        upstream_pool,
+        sites,
+        warnings: Vec::new(),
+    })
+}
+
+impl Reader<'_> {
+    fn no_sites(&mut self, root: &Path) {
+        // With other errors it may be their consequence.
+        if !self.has_errors() {
+            self.file_error(
+                root,
+                What::MissingKey {
+                    key: "site",
+                    table: "the configuration",
+                },
+            );
+        }
+    }
+
+    fn no_https_listener(&mut self, table: &written::Table, site: &str) {
+        let listen = table.get("listen").and_then(|node| match &node.value {
+            written::Value::Table(listen) => listen.get("https"),
+            _ => None,
+        });
+        if let Some(https) = listen
+            && matches!(&https.value, written::Value::Array(items) if items.is_empty())
+        {
+            self.warning(
+                https.at,
+                What::NoHttpsListener {
+                    site: site.to_owned(),
+                },
+            );
+        }
+    }
 }

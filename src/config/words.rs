@@ -1,0 +1,526 @@
+//! The words of every message: what happened, what stands beside the mark, what to do.
+
+use std::io::ErrorKind;
+
+use crate::config::address::{BadHost, BadListen, BadUpstream};
+use crate::config::amount::Amount;
+use crate::config::message::{CertificateForm, Expected, What};
+use crate::dispatch::Place;
+
+/// The parts of a message; `label` and `advice` may be empty.
+pub(super) struct Words {
+    pub message: String,
+    pub label: String,
+    pub advice: String,
+}
+
+fn words(message: impl Into<String>, label: impl Into<String>, advice: impl Into<String>) -> Words {
+    Words {
+        message: message.into(),
+        label: label.into(),
+        advice: advice.into(),
+    }
+}
+
+/// A place as it stands in a sentence; flags have no line.
+pub(super) fn show_place(place: &Place) -> String {
+    let file = place.file.display();
+    if place.line == 0 {
+        file.to_string()
+    } else {
+        format!("{file}:{}", place.line)
+    }
+}
+
+/// `a, b or c`
+fn either(list: &[&str]) -> String {
+    match list {
+        [] => String::new(),
+        [one] => format!("\"{one}\""),
+        [most @ .., last] => {
+            let most: Vec<String> = most.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("{} or \"{last}\"", most.join(", "))
+        }
+    }
+}
+
+impl What {
+    pub(super) fn words(&self) -> Words {
+        match self {
+            Self::FileUnreadable { path, cause } => words(
+                format!("cannot read {}: {}", path.display(), io_cause(*cause)),
+                "",
+                match cause {
+                    ErrorKind::NotFound => {
+                        "check the path; one in a file is relative to the directory of that file"
+                    }
+                    ErrorKind::PermissionDenied => "let the user that starts Portcullis read it",
+                    ErrorKind::IsADirectory => "name the files in it, such as \"directory/*.toml\"",
+                    _ => "check the file and the disk it is on",
+                },
+            ),
+            Self::NotUtf8 {} => words(
+                "the file is not UTF-8",
+                "from here on",
+                "save it as UTF-8; a certificate or an archive named by mistake looks like this too",
+            ),
+            Self::FileTooLarge { path } => words(
+                format!("{} is larger than 16MiB", path.display()),
+                "",
+                "check that it is the right file; split one that is",
+            ),
+            Self::MatchesNothing { key, pattern, path } => words(
+                format!("`{key}` matches no file: \"{pattern}\""),
+                format!("looked for {path}"),
+                "check the path, which is relative to the directory of this file, or remove the entry",
+            ),
+            Self::BadPattern { pattern } => words(
+                format!("\"{pattern}\" is not a pattern"),
+                "`*` and `**` stand alone between slashes or in a name, `[` is closed by `]`",
+                "write `[*]` for a star and `[[]` for a bracket in a name",
+            ),
+            Self::IncludedTwice { path, first } => words(
+                format!("{} is read already", path.display()),
+                first.as_ref().map_or_else(
+                    || "it is the file that Portcullis was started with".to_owned(),
+                    |first| format!("first named at {}", show_place(first)),
+                ),
+                "name each file once, or write a pattern that leaves it out",
+            ),
+            Self::IncludeTooDeep {} => words(
+                "`include` inside `include` goes more than 8 files deep",
+                "not followed",
+                "name the files in the first file, with a pattern such as \"sites/*.toml\"",
+            ),
+            Self::IncludeNotSites { key } => words(
+                format!("`{key}` in an included file"),
+                "an included file holds `[[site]]` and `include` only",
+                "move it to the file that Portcullis is started with",
+            ),
+            Self::TooMany { what, most } => words(
+                format!("more than {most} {what}"),
+                "this one and those after it are left out",
+                "split them over several sites or processes",
+            ),
+            Self::Syntax { message, expected } => words(
+                message.clone(),
+                expected
+                    .as_ref()
+                    .map_or_else(String::new, |expected| format!("expected {expected}")),
+                "this is not TOML (https://toml.io): a line is `key = value`, text stands in quotes, a table is `[name]`",
+            ),
+            Self::KeyTwice { key, first } => words(
+                format!("`{key}` is written twice"),
+                first.map_or_else(
+                    || "the second time".to_owned(),
+                    |line| format!("first in line {line}"),
+                ),
+                "keep one of them",
+            ),
+            Self::UnknownKey {
+                key,
+                table,
+                near,
+                elsewhere,
+                known,
+            } => {
+                let place = if table.is_empty() {
+                    "at the top of the file".to_owned()
+                } else {
+                    format!("in {table}")
+                };
+                let message = format!("unknown key `{key}` {place}");
+                match (near, elsewhere) {
+                    (Some(near), _) => {
+                        words(message, "no key has this name", format!("write `{near}`"))
+                    }
+                    (None, Some("")) => words(
+                        message,
+                        "it is a key of the top",
+                        format!("move `{key}` to the top of the file, above the first `[table]`"),
+                    ),
+                    (None, Some(table)) => words(
+                        message,
+                        format!("it is a key of {table}"),
+                        format!("move `{key}` to {table}"),
+                    ),
+                    (None, None) => words(
+                        message,
+                        "no key has this name",
+                        format!("remove it; the keys here are {}", known.join(", ")),
+                    ),
+                }
+            }
+            Self::Unavailable { key } => words(
+                format!("`{key}` is not available in this version of Portcullis"),
+                "nothing would enforce it",
+                "remove it, or run a version that has it",
+            ),
+            Self::MissingKey { key, table } => words(
+                format!("`{key}` is missing in {table}"),
+                "",
+                format!("add {}", example(table, key)),
+            ),
+            Self::WrongType {
+                key,
+                expected,
+                found,
+            } => {
+                let (kind, advice) = expected.words(key);
+                words(
+                    format!("`{key}` is {kind}"),
+                    format!("this is {found}"),
+                    advice,
+                )
+            }
+            Self::BadDuration { text, why } => words(
+                format!("\"{text}\" is not a duration"),
+                amount(*why, "d, h, m, s and ms"),
+                match why {
+                    Amount::NoUnit => format!(
+                        "write \"{text}s\" for seconds, or \"{text}m\", \"{text}h\", \"{text}d\""
+                    ),
+                    _ => "write a whole number with a unit, such as \"30s\", \"5m\" or \"1h30m\""
+                        .to_owned(),
+                },
+            ),
+            Self::BadSize { text, why } => words(
+                format!("\"{text}\" is not a size"),
+                amount(*why, "B, KiB, MiB, GiB, TiB and kB, MB, GB, TB"),
+                match why {
+                    Amount::NoUnit => format!(
+                        "write \"{text}B\" for octets, or \"{text}KiB\", \"{text}MiB\", \"{text}GiB\""
+                    ),
+                    _ => {
+                        "write a whole number with a unit, such as \"64KiB\" or \"1GiB\"".to_owned()
+                    }
+                },
+            ),
+            Self::WholeSeconds { text } => words(
+                format!("\"{text}\" is not a number of whole seconds"),
+                "clients are told this time in seconds",
+                "leave the milliseconds out",
+            ),
+            Self::OutOfRange {
+                key,
+                text,
+                least,
+                most,
+            } => words(
+                format!("`{key}` cannot be {text}"),
+                format!("from {least} to {most}"),
+                format!("write at least {least} and at most {most}"),
+            ),
+            Self::UnknownWord {
+                key,
+                text,
+                words: known,
+                near,
+            } => words(
+                format!("`{key}` cannot be \"{text}\""),
+                "no such word",
+                near.map_or_else(
+                    || format!("write {}", either(known)),
+                    |near| format!("write \"{near}\""),
+                ),
+            ),
+            Self::Empty { key } => words(
+                format!("`{key}` is empty"),
+                "nothing is named here",
+                format!("write {}", filled(key)),
+            ),
+            Self::ListedTwice { key, text, first } => words(
+                format!("\"{text}\" is listed twice in `{key}`"),
+                format!("first at {}", show_place(first)),
+                "keep one of them",
+            ),
+            Self::BadListenAddress { text, why } => listen(text, *why),
+            Self::ListenBoth { text, first } => words(
+                format!("\"{text}\" is an address for http and for https"),
+                format!("first at {}", show_place(first)),
+                "give each its own port, such as 80 and 443",
+            ),
+            Self::NothingListens {} => words(
+                "neither `http` nor `https` has an address",
+                "nothing would be served",
+                "write http = [\"[::]:80\"], or leave one of them out for its default",
+            ),
+            Self::BadName { text } => words(
+                format!("\"{text}\" is not a name for a site"),
+                "1 to 64 letters, digits, `-`, `_` and `.`, the first no `.`",
+                "choose a short name: it stands in logs, metrics and file names, visitors do not see it",
+            ),
+            Self::NameTwice { name, first } => words(
+                format!("two sites have the name \"{name}\""),
+                format!("first at {}", show_place(first)),
+                "give each site its own name",
+            ),
+            Self::BadHostName { text, why } => {
+                let (label, advice) = host(text, *why);
+                words(format!("\"{text}\" is not a host"), label, advice)
+            }
+            Self::HostTwice { host, site, first } => words(
+                format!("\"{host}\" is claimed twice"),
+                format!("first by site \"{site}\" at {}", show_place(first)),
+                "leave each host to one site, once, in `hosts` or in `aliases`",
+            ),
+            Self::AliasWithoutCanonical { first } => words(
+                format!("aliases have no host to redirect to: the first of `hosts` is \"{first}\""),
+                "a redirect needs one name",
+                "put the canonical name first in `hosts`, or write alias = \"serve\"",
+            ),
+            Self::BadLanguage { text } => words(
+                format!("\"{text}\" is not a language code"),
+                "2 or 3 letters, then parts of letters and digits after `-`",
+                "write codes as they stand in URLs, such as \"en\", \"nl\" or \"zh-hant\"",
+            ),
+            Self::BadCookieName { text } => words(
+                format!("\"{text}\" is not the name of a cookie"),
+                "letters, digits and !#$%&'*+-.^_`|~ (RFC 6265)",
+                "write the name alone, without `=` and value",
+            ),
+            Self::BadUpstreamAddress { text, why } => upstream(text, *why),
+            Self::CertificateForm { why } => {
+                let (message, label) = match why {
+                    CertificateForm::Nothing => ("source \"files\" names no file", ""),
+                    CertificateForm::Both => (
+                        "`directory` beside `certificate` or `key`",
+                        "one or the other",
+                    ),
+                    CertificateForm::NoKey => ("`certificate` without its `key`", ""),
+                    CertificateForm::NoCertificate => ("`key` without its `certificate`", ""),
+                };
+                words(
+                    message,
+                    label,
+                    "write certificate = \"chain.pem\", key = \"key.pem\", or directory = \"tls/example\"",
+                )
+            }
+            Self::SourceKey { key, source } => words(
+                format!("`{key}` is no setting of source \"{source}\""),
+                "nothing would read it",
+                if *source == "files" {
+                    "source \"files\" has `certificate` and `key`, or `directory`"
+                } else {
+                    "source \"self_signed\" has `key`, a file; for a certificate of your own write source = \"files\""
+                },
+            ),
+            Self::Preload {} => words(
+                "`preload` without what browsers ask for it",
+                "they want `include_subdomains` and a `max_age` of at least 365d",
+                "write include_subdomains = true, max_age = \"365d\", or leave `preload` out",
+            ),
+            Self::NoHttpsListener { site } => words(
+                format!("site \"{site}\" has HTTPS, but nothing listens for it"),
+                "`https` in [listen] is empty",
+                "add an address to `https` in [listen], or write ssl = false",
+            ),
+            Self::WithoutSsl { key, site } => words(
+                format!("`{key}` has no meaning: site \"{site}\" has ssl = false"),
+                "only for HTTPS",
+                format!("remove `{key}`, or write ssl = true"),
+            ),
+            Self::RuleWithoutSsl { rule, site } => words(
+                format!("rule \"{rule}\" wants HTTPS, but site \"{site}\" has ssl = false"),
+                "there is nowhere to redirect to",
+                "write ssl = true for the site, or ssl = \"any\" for the rule",
+            ),
+            Self::HttpRuleUnderHsts { rule, site } => words(
+                format!("rule \"{rule}\" wants HTTP, but site \"{site}\" has `hsts`"),
+                "browsers go back to HTTPS, in an endless loop",
+                "write ssl = \"any\" for the rule, or remove `hsts`",
+            ),
+            Self::RuleWithoutLanguages { rule, site } => words(
+                format!("rule \"{rule}\" can never match: site \"{site}\" has no `languages`"),
+                "its path holds {z_language}",
+                "write languages = [\"en\"], or remove the rule",
+            ),
+            Self::BadPath { why } => {
+                // The other room says both in one line, "what; what to do".
+                let text = why.to_string();
+                let (label, advice) = text.split_once("; ").unwrap_or((&text, ""));
+                words("this path cannot be read", label, advice)
+            }
+        }
+    }
+}
+
+impl Expected {
+    /// What it is called, and what to do.
+    fn words(self, key: &str) -> (&'static str, String) {
+        match self {
+            Self::Duration => ("a duration, in quotes", format!("write {key} = \"30s\"")),
+            Self::Size => ("a size, in quotes", format!("write {key} = \"64KiB\"")),
+            Self::SizeOrUnlimited => ("a size, in quotes", format!("write {key} = \"10MiB\", or \"unlimited\"")),
+            Self::Count => ("a whole number, without quotes", format!("write {key} = 1000")),
+            Self::Text => ("text, in quotes", format!("write {key} = \"text\"")),
+            Self::Flag => ("true or false, without quotes", format!("write {key} = true, or false")),
+            Self::Texts(example) => ("an array of texts", format!("write {key} = [{example}]")),
+            Self::Table(example) => ("a table", format!("write {example}")),
+            Self::Tables(example) => ("an array of tables", format!("write {example}")),
+            Self::Workers => ("\"auto\" or a whole number", "write workers = \"auto\", or workers = 4".to_owned()),
+            Self::Ssl => ("true, false, \"any\" or \"keep\"", "write ssl = true, or leave it out".to_owned()),
+            Self::Path => (
+                "a path, or an array of its segments",
+                "write path = \"/page/{id}\", or path = [\"page\", \"{id}\"]".to_owned(),
+            ),
+            Self::Sources => (
+                "an array of sources",
+                "write certificate = [{ source = \"files\", certificate = \"chain.pem\", key = \"key.pem\" }]".to_owned(),
+            ),
+        }
+    }
+}
+
+fn io_cause(cause: ErrorKind) -> String {
+    match cause {
+        ErrorKind::NotFound => "no such file".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn amount(why: Amount, units: &str) -> String {
+    match why {
+        Amount::NoNumber => "a whole number belongs here".to_owned(),
+        Amount::NoUnit => "a unit is missing".to_owned(),
+        Amount::UnknownUnit => format!("the units are {units}"),
+        Amount::UnitsOutOfOrder => "each unit once, the longest first".to_owned(),
+        Amount::TooLarge => "too large to count".to_owned(),
+    }
+}
+
+fn listen(text: &str, why: BadListen) -> Words {
+    let (label, advice) = match why {
+        BadListen::NoPort => ("the port is missing", format!("write \"{text}:443\" with the port you mean")),
+        BadListen::BadPort => ("a port is a number from 0 to 65535", "write an address such as \"[::]:443\"".to_owned()),
+        BadListen::PortAlone => ("this is a port alone", format!("write \"[::]:{text}\" for all addresses")),
+        BadListen::NoBrackets => (
+            "an IPv6 address stands in brackets before its port",
+            "write an address such as \"[::1]:443\"".to_owned(),
+        ),
+        BadListen::NotAnAddress => (
+            "an IP address and a port belong here",
+            "write \"[::]:443\" for all addresses, \"0.0.0.0:443\" for IPv4 alone, \"127.0.0.1:443\" for this machine"
+                .to_owned(),
+        ),
+        BadListen::Url => ("this is a URL", "write the address and the port alone, such as \"[::]:443\"".to_owned()),
+    };
+    words(
+        format!("\"{text}\" is not an address to listen on"),
+        label,
+        advice,
+    )
+}
+
+fn host(text: &str, why: BadHost) -> (String, String) {
+    let (label, advice) = match why {
+        BadHost::Empty => ("a name is missing", "write a name such as \"example.com\"".to_owned()),
+        BadHost::Url => ("this is a URL", "write the name alone, such as \"example.com\"".to_owned()),
+        BadHost::Port => ("a host has no port here", "leave out `:` and the port; they belong in [listen]".to_owned()),
+        BadHost::Path => ("a host has no path", "leave out `/` and what follows; paths belong in `dispatch`".to_owned()),
+        BadHost::TrailingDot => (
+            "without a dot at the end",
+            format!("write \"{}\"; requests with the dot are understood too", text.trim_end_matches('.')),
+        ),
+        BadHost::NotAscii => (
+            "names are written as they are in DNS",
+            "write its ASCII form, which starts with \"xn--\"".to_owned(),
+        ),
+        BadHost::Wildcard => (
+            "`*` stands alone, or for whole labels at the front",
+            "write \"*.example.com\" for every name below example.com, or \"*\" for the fallback site".to_owned(),
+        ),
+        BadHost::EmptyLabel => ("two dots, or one at the front", "write a name such as \"example.com\"".to_owned()),
+        BadHost::TooLong => (
+            "at most 63 characters between dots and 253 in all (RFC 1035)",
+            "no client can ask for such a name; shorten it".to_owned(),
+        ),
+        BadHost::Hyphen => ("`-` stands inside a label only", "write a name such as \"my-site.example.com\"".to_owned()),
+        BadHost::Character(bad) => {
+            return (
+                format!("{bad:?} is no character of a name"),
+                "names hold letters, digits, `-`, `_` and dots".to_owned(),
+            );
+        }
+        BadHost::BadIpv4 => (
+            "it ends in a number, so clients read an IPv4 address",
+            "write four numbers from 0 to 255, or a name".to_owned(),
+        ),
+        BadHost::BadIpv6 => ("no IPv6 address", "write an address such as \"[2001:db8::1]\"".to_owned()),
+        BadHost::NoBrackets => ("an IPv6 address stands in brackets", format!("write \"[{text}]\"")),
+    };
+    (label.to_owned(), advice)
+}
+
+fn upstream(text: &str, why: BadUpstream) -> Words {
+    const FORMS: &str =
+        "write \"http://127.0.0.1:8000\", \"https://app.example:443\" or \"unix:/run/app.sock\"";
+    let (label, advice) = match why {
+        BadUpstream::NoScheme if text.starts_with('/') => {
+            ("a scheme is missing", format!("write \"unix:{text}\""))
+        }
+        BadUpstream::NoScheme if !text.is_empty() && !text.contains(char::is_whitespace) => {
+            ("a scheme is missing", format!("write \"http://{text}\""))
+        }
+        BadUpstream::NoScheme => ("a scheme is missing", FORMS.to_owned()),
+        BadUpstream::UnknownScheme => ("schemes are http, https and unix", FORMS.to_owned()),
+        BadUpstream::Path => (
+            "an upstream has no path",
+            "leave out what follows the host and port: requests keep their own target".to_owned(),
+        ),
+        BadUpstream::User => (
+            "an upstream has no user",
+            "leave out what is before `@`".to_owned(),
+        ),
+        BadUpstream::BadPort => ("a port is a number from 1 to 65535", FORMS.to_owned()),
+        BadUpstream::Host(why) => {
+            let (label, _) = host(text, why);
+            return words(format!("\"{text}\" is not an upstream"), label, FORMS);
+        }
+        BadUpstream::UnixRelative => (
+            "the path of a socket starts with `/`",
+            "write it in full, such as \"unix:/run/app.sock\"".to_owned(),
+        ),
+        BadUpstream::UnixUrl => (
+            "one `/` after `unix:`",
+            format!(
+                "write \"unix:/{}\"",
+                text.trim_start_matches("unix:").trim_start_matches('/')
+            ),
+        ),
+        BadUpstream::UnixTooLong => (
+            "the path of a socket has at most 107 octets, none of them zero (unix(7))",
+            "choose a shorter directory".to_owned(),
+        ),
+    };
+    words(format!("\"{text}\" is not an upstream"), label, advice)
+}
+
+/// How a missing key is written.
+fn example(table: &str, key: &str) -> String {
+    match (table, key) {
+        ("[[site]]", "name") => "name = \"example\"".to_owned(),
+        ("[[site]]", "hosts") => {
+            "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned()
+        }
+        ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
+        ("`dispatch`", "name") => "name = \"page\"".to_owned(),
+        ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),
+        _ => format!(
+            "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it"
+        ),
+    }
+}
+
+/// How an empty list or text is written.
+fn filled(key: &str) -> String {
+    match key {
+        "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
+        "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
+        "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
+        _ => "text, or leave the entry out".to_owned(),
+    }
+}
