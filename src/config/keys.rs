@@ -223,16 +223,7 @@ pub(super) static CERTIFICATE: Keys = Keys {
         key("key", Shown::Absent("none")),
         key("directory", Shown::Absent("none")),
     ],
-    unavailable: &[
-        "run",
-        "timeout",
-        "url",
-        "directory_url",
-        "contact",
-        "challenge",
-        "profile",
-        "eab",
-    ],
+    unavailable: &[],
 };
 
 pub(super) static DISPATCH: Keys = Keys {

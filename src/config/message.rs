@@ -64,6 +64,8 @@ messages! {
 
     "bad-duration" BadDuration { text: String, why: Amount }
     "bad-size" BadSize { text: String, why: Amount }
+    /// Of a flag; in a file that is a wrong type.
+    "not-a-number" NotANumber { text: String }
     "whole-seconds" WholeSeconds { text: String }
     "out-of-range" OutOfRange { key: &'static str, text: String, least: String, most: String }
     "unknown-word" UnknownWord { key: &'static str, text: String, words: Vec<&'static str>, near: Option<&'static str> }
@@ -109,7 +111,7 @@ pub(super) enum Expected {
     Duration,
     Size,
     SizeOrUnlimited,
-    Count,
+    Count(u64),
     Text,
     Flag,
     /// An array of strings; the example.

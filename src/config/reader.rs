@@ -342,9 +342,7 @@ impl<'f> Reader<'f> {
         let has = |table: &&&keys::Keys| table.keys.iter().any(|known| known.name == key);
         let elsewhere = keys::TABLES.iter().find(has).map(|table| table.table);
         // A right word in the wrong table beats a word that is merely alike.
-        let near = near
-            .filter(|(_, distance)| *distance <= 1 || elsewhere.is_none())
-            .map(|(word, _)| word);
+        let near = near.filter(|_| elsewhere.is_none()).map(|(word, _)| word);
         self.error(
             at,
             What::UnknownKey {

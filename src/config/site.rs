@@ -339,7 +339,7 @@ impl Reader<'_> {
                             key: unused.to_owned(),
                             source: "self_signed",
                         };
-                        self.error(section.at(unused), what);
+                        self.error(section.key_at(unused), what);
                     }
                 }
                 let key = key.map_or(SelfSignedKey::Ours, |key| {
@@ -371,9 +371,11 @@ impl Reader<'_> {
         );
         let (at, why) = match (certificate, key, directory) {
             (false, false, false) => (section.table.at, CertificateForm::Nothing),
-            (true, false, false) => (section.at("certificate"), CertificateForm::NoKey),
-            (false, true, false) => (section.at("key"), CertificateForm::NoCertificate),
-            (true, _, true) | (_, true, true) => (section.at("directory"), CertificateForm::Both),
+            (true, false, false) => (section.key_at("certificate"), CertificateForm::NoKey),
+            (false, true, false) => (section.key_at("key"), CertificateForm::NoCertificate),
+            (true, _, true) | (_, true, true) => {
+                (section.key_at("directory"), CertificateForm::Both)
+            }
             // Written in the right form: what is wrong with the values was said.
             (true, true, false) | (false, false, true) => return,
         };
@@ -387,14 +389,14 @@ impl Reader<'_> {
             site: name.to_owned(),
         };
         if is_ssl {
-            self.error(section.at("is_ssl"), what("is_ssl"));
+            self.error(section.key_at("is_ssl"), what("is_ssl"));
         }
         if section.has("hsts") {
-            self.error(section.at("hsts"), what("hsts"));
+            self.error(section.key_at("hsts"), what("hsts"));
         }
         for key in ["certificate", "tls_versions"] {
             if section.has(key) {
-                self.warning(section.at(key), what(key));
+                self.warning(section.key_at(key), what(key));
             }
         }
     }

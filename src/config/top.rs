@@ -22,7 +22,9 @@ impl Reader<'_> {
             return Workers::PerCore;
         };
         if let Value::Text(text) = &node.value {
-            if text != "auto" {
+            if text != "auto" && self.text(node.at.source).is_flag {
+                self.error(node.at, What::NotANumber { text: text.clone() });
+            } else if text != "auto" {
                 self.wrong_type(node.at, "workers", Expected::Workers, &node.value);
             }
             return Workers::PerCore;
@@ -172,7 +174,7 @@ impl Reader<'_> {
             most: 65_535,
         };
         if let Some(node) = section.get(key) {
-            let port = self.count_of(node, key, &PORT, Expected::Count);
+            let port = self.count_of(node, key, &PORT, Expected::Count(default.into()));
             let port = port
                 .and_then(|port| u16::try_from(port).ok())
                 .and_then(NonZeroU16::new);

@@ -37,6 +37,12 @@ impl<'t> Section<'t> {
     pub(super) fn at(&self, key: &'static str) -> Spot {
         self.get(key).map_or(self.table.at, |node| node.at)
     }
+
+    /// Where the key stands; where the table does when it is not written.
+    pub(super) fn key_at(&self, key: &'static str) -> Spot {
+        let entry = self.table.entries.iter().find(|entry| entry.key == key);
+        entry.map_or(self.table.at, |entry| entry.key_at)
+    }
 }
 
 impl Reader<'_> {
@@ -239,7 +245,7 @@ impl Reader<'_> {
         let Some(node) = section.get(key) else {
             return bounds.default;
         };
-        self.count_of(node, key, bounds, Expected::Count)
+        self.count_of(node, key, bounds, Expected::Count(bounds.default))
             .unwrap_or(bounds.default)
     }
 
@@ -251,6 +257,10 @@ impl Reader<'_> {
         bounds: &Bounded<u64>,
         expected: Expected,
     ) -> Option<u64> {
+        if let (Value::Text(text), true) = (&node.value, self.text(node.at.source).is_flag) {
+            self.error(node.at, What::NotANumber { text: text.clone() });
+            return None;
+        }
         let Value::Integer(value) = &node.value else {
             self.wrong_type(node.at, key, expected, &node.value);
             return None;

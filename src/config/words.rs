@@ -168,7 +168,7 @@ impl What {
             } => {
                 let (kind, advice) = expected.words(key);
                 words(
-                    format!("`{key}` is {kind}"),
+                    format!("`{key}` must be {kind}"),
                     format!("this is {found}"),
                     advice,
                 )
@@ -195,6 +195,11 @@ impl What {
                         "write a whole number with a unit, such as \"64KiB\" or \"1GiB\"".to_owned()
                     }
                 },
+            ),
+            Self::NotANumber { text } => words(
+                format!("\"{text}\" is not a whole number"),
+                "",
+                "write it in digits, such as 1000",
             ),
             Self::WholeSeconds { text } => words(
                 format!("\"{text}\" is not a number of whole seconds"),
@@ -352,7 +357,7 @@ impl Expected {
             Self::Duration => ("a duration, in quotes", format!("write {key} = \"30s\"")),
             Self::Size => ("a size, in quotes", format!("write {key} = \"64KiB\"")),
             Self::SizeOrUnlimited => ("a size, in quotes", format!("write {key} = \"10MiB\", or \"unlimited\"")),
-            Self::Count => ("a whole number, without quotes", format!("write {key} = 1000")),
+            Self::Count(example) => ("a whole number, without quotes", format!("write {key} = {example}")),
             Self::Text => ("text, in quotes", format!("write {key} = \"text\"")),
             Self::Flag => ("true or false, without quotes", format!("write {key} = true, or false")),
             Self::Texts(example) => ("an array of texts", format!("write {key} = [{example}]")),
@@ -521,6 +526,6 @@ fn filled(key: &str) -> String {
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
-        _ => "text, or leave the entry out".to_owned(),
+        _ => "a value, or leave it out".to_owned(),
     }
 }

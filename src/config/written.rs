@@ -232,7 +232,7 @@ pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) 
                 .unwrap_or("")
                 .trim_matches(['"', '\''])
                 .to_owned();
-            let first = first_of(&table, &key, at).map(|first| text.line(first));
+            let first = first_of(text, &table, &key, at).map(|first| text.line(first));
             Broken::KeyTwice { key, first }
         } else {
             let (message, expected) = match message.split_once(", expected ") {
@@ -313,17 +313,37 @@ fn convert_table(source: usize, text: &Text, table: &DeTable<'_>, at: Spot) -> T
 
 /// Where the key that is repeated at `at` was written first, in the same table: the innermost inline table
 /// around it, else the table whose header is the last before it.
-fn first_of(root: &Table, key: &str, at: Spot) -> Option<usize> {
+fn first_of(text: &Text, root: &Table, key: &str, at: Spot) -> Option<usize> {
+    let (line, _) = text.line_text(at.start, at.end);
+    if line.trim_start().starts_with('[') {
+        // The parser keeps one of two tables, so only the text still has both headers.
+        let header = line.trim();
+        let mut start = 0;
+        for line in text.text.split_inclusive('\n') {
+            if line.trim() == header {
+                return (text.line(start) < text.line(at.start)).then_some(start);
+            }
+            start += line.len();
+        }
+        return None;
+    }
+    let is_inline = |table: &Table| {
+        text.text
+            .get(table.at.start..)
+            .is_some_and(|text| text.starts_with('{'))
+    };
     let mut best = root;
+    let mut best_inline = false;
     let mut stack = vec![root];
     while let Some(table) = stack.pop() {
-        let inline_around = table.at.start < at.start && at.end <= table.at.end;
-        let best_around = best.at.start < at.start && at.end <= best.at.end;
-        let header_before = table.at.end <= at.start && table.at.start >= best.at.start;
-        if inline_around && (!best_around || table.at.start > best.at.start)
-            || (header_before && !best_around)
-        {
-            best = table;
+        let inline = is_inline(table);
+        let holds = if inline {
+            table.at.start < at.start && at.end <= table.at.end
+        } else {
+            table.at.end <= at.start && !best_inline
+        };
+        if holds && (table.at.start >= best.at.start || (inline && !best_inline)) {
+            (best, best_inline) = (table, inline);
         }
         for entry in &table.entries {
             match &entry.node.value {
@@ -338,8 +358,9 @@ fn first_of(root: &Table, key: &str, at: Spot) -> Option<usize> {
             }
         }
     }
-    best.entries
+    let first = best
+        .entries
         .iter()
-        .find(|entry| entry.key == key && entry.key_at.start < at.start)
-        .map(|entry| entry.key_at.start)
+        .find(|entry| entry.key == key && entry.key_at.start < at.start);
+    first.map(|entry| entry.key_at.start)
 }
