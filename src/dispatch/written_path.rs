@@ -317,144 +317,58 @@ fn whole(segment: &str, wrong: WrongPath) -> PathError {
     at(0, segment.len(), wrong)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn literal(bytes: impl AsRef<[u8]>) -> Element {
-        Element::Literal(bytes.as_ref().to_vec())
-    }
-
-    fn variable(name: &str) -> Element {
-        Element::Variable(name.to_owned())
-    }
-
-    fn pattern(name: &str, pattern: &str) -> Element {
-        Element::Pattern {
-            name: name.to_owned(),
-            pattern: pattern.to_owned(),
-        }
-    }
-
-    #[test]
-    fn reads_the_string_form() {
-        let cases: &[(&str, Vec<Element>)] = &[
-            ("/", vec![]),
-            ("//", vec![literal("")]),
-            ("/logon", vec![literal("logon")]),
-            ("/logon/", vec![literal("logon")]),
-            ("/a//b", vec![literal("a"), literal(""), literal("b")]),
-            ("/lib/*", vec![literal("lib"), Element::Rest]),
-            ("/*/a", vec![Element::Rest, literal("a")]),
-            (
-                "/page/{id}/{slug}",
-                vec![literal("page"), variable("id"), variable("slug")],
-            ),
-            (
-                "/video/{id:^[0-9]+$}",
-                vec![literal("video"), pattern("id", "^[0-9]+$")],
-            ),
-            (
-                "/{id:^[0-9]{3}$}/x",
-                vec![pattern("id", "^[0-9]{3}$"), literal("x")],
-            ),
-            ("/{id:a/b:c}", vec![pattern("id", "a/b:c")]),
-            (r"/{id:^\}$}/x", vec![pattern("id", r"^\}$"), literal("x")]),
-            (
-                r"/{id:^\{\\$}/x",
-                vec![pattern("id", r"^\{\\$"), literal("x")],
-            ),
-            ("/{z_language}/x", vec![Element::Language, literal("x")]),
-            ("/caf\u{e9}", vec![literal("caf\u{e9}")]),
-            ("/caf%C3%a9", vec![literal("caf\u{e9}")]),
-            ("/%ff%2F%7Bid%7D%25%2A+", vec![literal(b"\xff/{id}%*+")]),
-            ("/..", vec![literal("..")]),
-        ];
-        for (written, elements) in cases {
-            assert_eq!(parse_path(written).as_ref(), Ok(elements), "{written}");
-        }
-    }
-
-    #[test]
-    fn reads_the_array_form() {
-        let cases: &[(&[&str], Vec<Element>)] = &[
-            (&[], vec![]),
-            (
-                &["page", "{id}", "*"],
-                vec![literal("page"), variable("id"), Element::Rest],
-            ),
-            (&["a", ""], vec![literal("a"), literal("")]),
-            (
-                &["{id:^[^}]+$}", "x"],
-                vec![pattern("id", "^[^}]+$"), literal("x")],
-            ),
-            (&["{id:[{/]}"], vec![pattern("id", "[{/]")]),
-        ];
-        for (written, elements) in cases {
-            assert_eq!(
-                parse_segments(written).as_ref(),
-                Ok(elements),
-                "{written:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn says_what_is_wrong_and_where() {
-        let cases = [
-            ("", 0, 0, 0, WrongPath::NoLeadingSlash),
-            ("logon", 0, 0, 0, WrongPath::NoLeadingSlash),
-            ("/a/b%2", 1, 4, 1, WrongPath::Percent),
-            ("/100%", 0, 4, 1, WrongPath::Percent),
-            ("/a?b", 0, 2, 1, WrongPath::Query),
-            ("/a#b", 0, 2, 1, WrongPath::Query),
-            ("/a/{id", 1, 3, 1, WrongPath::Unclosed),
-            ("/a/{id/b", 1, 3, 1, WrongPath::Unclosed),
-            ("/a/id}", 1, 5, 1, WrongPath::Unopened),
-            ("/page-{id}/x", 0, 1, 9, WrongPath::PartlyVariable),
-            ("/{id}.html", 0, 1, 9, WrongPath::PartlyVariable),
-            ("/{a}{b}", 0, 1, 6, WrongPath::PartlyVariable),
-            ("/x{", 0, 2, 1, WrongPath::Unclosed),
-            ("/lib/*.css", 1, 5, 1, WrongPath::PartlyStar),
-            ("/{}", 0, 1, 2, WrongPath::NoName),
-            ("/{:a}", 0, 1, 4, WrongPath::NoName),
-            ("/{*}", 0, 2, 1, WrongPath::Name),
-            ("/{a{b}", 0, 3, 1, WrongPath::Name),
-            ("/a/{id:}", 1, 6, 1, WrongPath::NoPattern),
-            ("/{id:[^}]+}", 0, 1, 10, WrongPath::Unpaired),
-            ("/{id:[^{]+}", 0, 1, 10, WrongPath::Unpaired),
-        ];
-        for (written, segment, offset, length, wrong) in cases {
-            let expected = PathError {
-                segment,
-                offset,
-                length,
-                wrong,
-            };
-            assert_eq!(parse_path(written), Err(expected), "{written}");
-        }
-        let error = parse_segments(&["a", "b/c"]).expect_err("a slash in a segment");
-        assert_eq!(
-            (error.segment, error.offset, error.wrong),
-            (1, 1, WrongPath::SlashInSegment)
-        );
-        let long = "/a".repeat(SEGMENTS_MAX + 1);
-        assert_eq!(
-            parse_path(&long).map_err(|error| error.wrong),
-            Err(WrongPath::TooLong)
-        );
-        assert!(parse_path(&long[2..]).is_ok());
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn never_panics_and_points_into_the_text(text in r"(/|[a{}:*%\\\u{e9}0-9\[\]])*") {
-            if let Err(error) = parse_path(&text) {
-                assert!(text.get(error.offset..error.offset + error.length).is_some(), "{error:?}");
-            }
-            if let Err(error) = parse_segment(&text) {
-                assert!(text.get(error.offset..error.offset + error.length).is_some(), "{error:?}");
-            }
-        }
-    }
+/// A path in the form that reads best and is read back as the same elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    Path(String),
+    Segments(Vec<String>),
 }
+
+/// Writes a path. `None`: no form says it, which only happens with names [`WrongPath::Name`] refuses, with
+/// regular expressions that are empty, and with paths that are too long.
+pub fn write(elements: &[Element]) -> Option<Written> {
+    let segments: Vec<String> = elements.iter().map(write_segment).collect::<Option<_>>()?;
+    let path = format!("/{}", segments.join("/"));
+    // A last empty segment and braces that do not pair are lost in the string form. Asking the reader is
+    // shorter than knowing, and stays true.
+    if parse_path(&path).as_deref() == Ok(elements) {
+        return Some(Written::Path(path));
+    }
+    let same = parse_segments(&segments).as_deref() == Ok(elements);
+    same.then_some(Written::Segments(segments))
+}
+
+/// Writes one segment of the array form. `None`: see [`write`].
+pub fn write_segment(element: &Element) -> Option<String> {
+    let written = match element {
+        Element::Literal(bytes) => write_literal(bytes),
+        Element::Variable(name) => format!("{{{name}}}"),
+        Element::Pattern { name, pattern } => format!("{{{name}:{pattern}}}"),
+        Element::Language => format!("{{{LANGUAGE}}}"),
+        Element::Rest => "*".to_owned(),
+    };
+    (parse_segment(&written).as_ref() == Ok(element)).then_some(written)
+}
+
+fn write_literal(bytes: &[u8]) -> String {
+    let mut written = String::with_capacity(bytes.len());
+    let escape = |written: &mut String, bytes: &[u8]| {
+        for byte in bytes {
+            written.push_str(&format!("%{byte:02X}"));
+        }
+    };
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || matches!(c, '%' | '/' | '?' | '#' | '{' | '}' | '*') {
+                escape(&mut written, c.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                written.push(c);
+            }
+        }
+        escape(&mut written, chunk.invalid());
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;
