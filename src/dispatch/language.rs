@@ -1,0 +1,72 @@
+//! Which segments are languages.
+
+/// The languages of a site, as `z_language` and language prefixes see them.
+#[derive(Debug)]
+pub(super) struct Languages {
+    codes: Vec<Box<[u8]>>,
+}
+
+impl Languages {
+    pub(super) fn new(codes: &[String]) -> Languages {
+        Languages {
+            codes: codes.iter().map(|code| code.as_bytes().into()).collect(),
+        }
+    }
+
+    /// Whether a leading segment of this language is cut: never on a site that names none.
+    pub(super) fn is_prefix(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
+        self.codes.iter().any(|code| is(code))
+    }
+
+    /// Whether `z_language` takes the segment. A site that names no languages takes any code of
+    /// ISO 639-1, as the original does with its own list.
+    pub(super) fn is_language(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
+        if self.codes.is_empty() {
+            return ISO_639_1
+                .as_bytes()
+                .chunks_exact(3)
+                .any(|code| is(&code[..2]));
+        }
+        self.is_prefix(is)
+    }
+}
+
+/// Two letters and a space each.
+const ISO_639_1: &str = "\
+aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz \
+ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik \
+io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml \
+mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd \
+se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi \
+vo wa wo xh yi yo za zh zu ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_without_languages_takes_iso_codes_and_cuts_nothing() {
+        let none = Languages::new(&[]);
+        for (text, expected) in [
+            ("en", true),
+            ("nl", true),
+            ("zu", true),
+            ("aa", true),
+            ("zz", false),
+            ("e", false),
+            ("", false),
+            ("n ", false),
+            ("EN", false),
+        ] {
+            assert_eq!(
+                none.is_language(|code| code == text.as_bytes()),
+                expected,
+                "{text}"
+            );
+            assert!(!none.is_prefix(|code| code == text.as_bytes()));
+        }
+        let two = Languages::new(&["en".into(), "pt-br".into()]);
+        assert!(two.is_language(|code| code == b"pt-br") && two.is_prefix(|code| code == b"en"));
+        assert!(!two.is_language(|code| code == b"nl"));
+    }
+}

@@ -1,0 +1,436 @@
+//! The rules of one site, compiled: a trie over path elements in flat arrays.
+//!
+//! A node has at most one child for any segment (variables and a `*` that is not last), one for
+//! languages, one for each distinct pattern and one for each literal. Literal children of all nodes live in one hash
+//! table, found by node and segment. Each node knows the lowest rule below it, so a
+//! branch that cannot beat the rule already found is not entered: the first rule in order wins.
+//!
+//! A node has one depth, so a request visits each node at most once and looks at a segment at
+//! most once for each node of its depth: hostile paths cannot make it worse than
+//! asking every rule, and literal prefixes make it independent of their number.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::FixedState;
+
+use super::language::Languages;
+use super::path::{Reading, Segment};
+use super::pattern::{Pattern, PatternProblem};
+use super::rule::{Element, Rule};
+use super::{LITERAL_BYTES_MAX, RULE_ELEMENTS_MAX};
+
+/// No rule, no node.
+const NONE: u32 = u32::MAX;
+
+/// Bytes of automata that the patterns of one site may take; more of them run slower.
+const PATTERN_ROOM_BYTES: usize = 8 * 1024 * 1024;
+
+#[derive(Clone, Copy)]
+struct Node {
+    /// The lowest rule that ends in this node or below it.
+    lowest: u32,
+    /// The rule whose path ends here.
+    end: u32,
+    /// The rule whose final `*` stands here and may take nothing.
+    rest: u32,
+    /// The rule whose final `*` stands here and takes a segment at least.
+    rest_some: u32,
+    /// The child for any segment.
+    any: u32,
+    /// The child for languages.
+    language: u32,
+    /// Children for patterns: a range of `Table::branches`, lowest rule first.
+    branches: (u32, u32),
+    /// How many literal children there are in `Table::literals`.
+    literals: u32,
+}
+
+impl Node {
+    const NEW: Node = Node {
+        lowest: NONE,
+        end: NONE,
+        rest: NONE,
+        rest_some: NONE,
+        any: NONE,
+        language: NONE,
+        branches: (0, 0),
+        literals: 0,
+    };
+}
+
+/// A child reached by a segment in which a pattern is found.
+#[derive(Clone, Copy)]
+struct Branch {
+    pattern: u32,
+    child: u32,
+}
+
+/// A child reached by one literal: a slot of the hash table.
+#[derive(Clone, Copy)]
+struct Literal {
+    /// The node it hangs under; NONE: the slot is empty.
+    node: u32,
+    child: u32,
+    /// Its bytes in `Table::text`.
+    start: u32,
+    length: u32,
+}
+
+/// See the module.
+pub(super) struct Table {
+    nodes: Vec<Node>,
+    branches: Vec<Branch>,
+    /// Each distinct pattern once, with its text.
+    patterns: Vec<(String, Pattern)>,
+    /// Open addressing, linear probing, a power of two, at most half full.
+    literals: Vec<Literal>,
+    text: Vec<u8>,
+    /// Longest literal: a longer segment is none of them.
+    literal_bytes_max: usize,
+    pub(super) languages: Languages,
+}
+
+/// What keeps a rule out of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    TooManyElements,
+    LiteralTooLong {
+        element: usize,
+    },
+    Pattern {
+        element: usize,
+        problem: PatternProblem,
+    },
+    TooManyRules,
+}
+
+impl Table {
+    /// Compiles what can be compiled; the rules that cannot are listed by index.
+    pub(super) fn compile(rules: &[Rule], languages: Languages) -> (Table, Vec<(usize, Unfit)>) {
+        let mut builder = Builder {
+            nodes: vec![Built::default()],
+            ..Builder::default()
+        };
+        let mut unfit = Vec::new();
+        let mut room = PATTERN_ROOM_BYTES;
+        for (index, rule) in rules.iter().enumerate() {
+            if let Err(why) = builder.add(index, rule, &mut room) {
+                unfit.push((index, why));
+            }
+        }
+        (builder.finish(languages), unfit)
+    }
+
+    /// The first rule, in order, that matches. Allocates nothing.
+    #[inline]
+    pub(super) fn first_match(&self, reading: &Reading<'_>) -> Option<usize> {
+        let mut best = NONE;
+        self.visit(0, 0, reading, &mut best);
+        (best != NONE).then_some(best as usize)
+    }
+
+    /// Lowers `best` to the lowest rule at or below the node. Recurses as deep as rules are long.
+    fn visit(&self, node: u32, depth: usize, reading: &Reading<'_>, best: &mut u32) {
+        // Node numbers come from `Builder`, which made the nodes.
+        let node_number = node;
+        let node = &self.nodes[node as usize];
+        if node.lowest >= *best {
+            return;
+        }
+        let Some(segment) = reading.segment(depth) else {
+            *best = (*best).min(node.end).min(node.rest);
+            return;
+        };
+        *best = (*best).min(node.rest).min(node.rest_some);
+        if node.literals > 0
+            && let Some(child) = self.literal(node_number, segment)
+        {
+            self.visit(child, depth + 1, reading, best);
+        }
+        if node.any != NONE {
+            self.visit(node.any, depth + 1, reading, best);
+        }
+        if node.language != NONE
+            && self.nodes[node.language as usize].lowest < *best
+            && self.languages.is_language(|code| segment.equals(code))
+        {
+            self.visit(node.language, depth + 1, reading, best);
+        }
+        let (from, to) = node.branches;
+        for branch in &self.branches[from as usize..to as usize] {
+            if self.nodes[branch.child as usize].lowest >= *best {
+                break;
+            }
+            if self.patterns[branch.pattern as usize].1.is_in(segment) {
+                self.visit(branch.child, depth + 1, reading, best);
+            }
+        }
+    }
+
+    /// The child of the node for the literal that the segment is.
+    #[inline]
+    fn literal(&self, node: u32, segment: Segment<'_>) -> Option<u32> {
+        if !segment.escaped {
+            return self.literal_child(node, segment.raw);
+        }
+        // Decoding stops where no literal is that long, however long the segment.
+        let mut buffer = [0; LITERAL_BYTES_MAX];
+        let decoded = segment.decode_into(&mut buffer[..self.literal_bytes_max])?;
+        self.literal_child(node, decoded)
+    }
+
+    #[inline]
+    fn literal_child(&self, node: u32, bytes: &[u8]) -> Option<u32> {
+        if bytes.len() > self.literal_bytes_max {
+            return None;
+        }
+        let mask = self.literals.len() - 1;
+        let mut slot = hash(node, bytes) & mask;
+        // At most half the slots are taken, so an empty one comes.
+        loop {
+            let literal = &self.literals[slot];
+            if literal.node == NONE {
+                return None;
+            }
+            if literal.node == node && self.literal_text(literal) == bytes {
+                return Some(literal.child);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    #[inline]
+    fn literal_text(&self, literal: &Literal) -> &[u8] {
+        &self.text[literal.start as usize..(literal.start + literal.length) as usize]
+    }
+
+    /// Why the rule does not match, asking it alone: the meaning the trie is held to in tests, and
+    /// what `explain` shows.
+    pub(super) fn try_rule(&self, rule: &Rule, reading: &Reading<'_>) -> Result<(), Mismatch> {
+        let takes_some = takes_some(rule);
+        for (element, wanted) in rule.path.iter().enumerate() {
+            let last = element + 1 == rule.path.len();
+            let segment = reading.segment(element);
+            match (wanted, segment) {
+                (Element::Rest, None) if last && !takes_some => return Ok(()),
+                (Element::Rest, Some(_)) if last => return Ok(()),
+                (_, None) => return Err(Mismatch::TooShort { element }),
+                (Element::Rest | Element::Variable(_), Some(_)) => {}
+                (Element::Literal(text), Some(segment)) => {
+                    if !segment.equals(text) {
+                        return Err(Mismatch::Literal { element });
+                    }
+                }
+                (Element::Language, Some(segment)) => {
+                    if !self.languages.is_language(|code| segment.equals(code)) {
+                        return Err(Mismatch::Language { element });
+                    }
+                }
+                (Element::Pattern { pattern, .. }, Some(segment)) => {
+                    let compiled = self.patterns.iter().find(|(text, _)| text == pattern);
+                    if !compiled.is_some_and(|(_, compiled)| compiled.is_in(segment)) {
+                        return Err(Mismatch::Pattern { element });
+                    }
+                }
+            }
+        }
+        if reading.count() > rule.path.len() {
+            return Err(Mismatch::TooLong {
+                segments: reading.count(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Why a rule does not match a path; elements count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The path has no segment for this element.
+    TooShort { element: usize },
+    /// The path has this many segments, more than the rule has elements.
+    TooLong { segments: usize },
+    /// The segment is another one.
+    Literal { element: usize },
+    /// The segment is none of the languages.
+    Language { element: usize },
+    /// The pattern is not found in the segment.
+    Pattern { element: usize },
+}
+
+/// A final `*` of this rule takes a segment at least.
+fn takes_some(rule: &Rule) -> bool {
+    rule.path
+        .iter()
+        .any(|element| matches!(element, Element::Pattern { .. } | Element::Language))
+}
+
+#[inline]
+fn hash(node: u32, bytes: &[u8]) -> usize {
+    // The seed keeps one literal under many nodes from sharing a slot.
+    FixedState::with_seed(u64::from(node)).hash_one(bytes) as usize
+}
+
+/// A node while the trie grows.
+#[derive(Default)]
+struct Built {
+    node: Option<Node>,
+    literals: Vec<(Vec<u8>, u32)>,
+    branches: Vec<Branch>,
+}
+
+#[derive(Default)]
+struct Builder {
+    nodes: Vec<Built>,
+    patterns: Vec<(String, Pattern)>,
+    pattern_numbers: std::collections::HashMap<String, u32, FixedState>,
+    literal_numbers: std::collections::HashMap<(u32, Vec<u8>), u32, FixedState>,
+}
+
+impl Builder {
+    fn add(&mut self, index: usize, rule: &Rule, room: &mut usize) -> Result<(), Unfit> {
+        let number = u32::try_from(index)
+            .ok()
+            .filter(|&number| number < NONE)
+            .ok_or(Unfit::TooManyRules)?;
+        if rule.path.len() > RULE_ELEMENTS_MAX {
+            return Err(Unfit::TooManyElements);
+        }
+        // Everything that can fail comes before the first node is made.
+        for (element, wanted) in rule.path.iter().enumerate() {
+            match wanted {
+                Element::Literal(text) if text.len() > LITERAL_BYTES_MAX => {
+                    return Err(Unfit::LiteralTooLong { element });
+                }
+                Element::Pattern { pattern, .. } if !self.pattern_numbers.contains_key(pattern) => {
+                    let compiled = Pattern::compile(pattern, room)
+                        .map_err(|problem| Unfit::Pattern { element, problem })?;
+                    self.pattern_numbers
+                        .insert(pattern.clone(), self.patterns.len() as u32);
+                    self.patterns.push((pattern.clone(), compiled));
+                }
+                _ => {}
+            }
+        }
+        let mut at = 0;
+        self.lower(at, number);
+        for (element, wanted) in rule.path.iter().enumerate() {
+            if *wanted == Element::Rest && element + 1 == rule.path.len() {
+                let node = self.node(at);
+                let place = if takes_some(rule) {
+                    &mut node.rest_some
+                } else {
+                    &mut node.rest
+                };
+                *place = (*place).min(number);
+                return Ok(());
+            }
+            at = self.child(at, wanted);
+            self.lower(at, number);
+        }
+        let node = self.node(at);
+        node.end = node.end.min(number);
+        Ok(())
+    }
+
+    fn node(&mut self, at: u32) -> &mut Node {
+        self.nodes[at as usize].node.get_or_insert(Node::NEW)
+    }
+
+    fn lower(&mut self, at: u32, number: u32) {
+        let node = self.node(at);
+        node.lowest = node.lowest.min(number);
+    }
+
+    fn child(&mut self, at: u32, wanted: &Element) -> u32 {
+        let new = self.nodes.len() as u32;
+        let child = match wanted {
+            Element::Literal(text) => {
+                let child = *self
+                    .literal_numbers
+                    .entry((at, text.clone()))
+                    .or_insert(new);
+                if child == new {
+                    self.nodes[at as usize].literals.push((text.clone(), new));
+                }
+                child
+            }
+            Element::Variable(_) | Element::Rest => {
+                let any = &mut self.node(at).any;
+                if *any == NONE {
+                    *any = new;
+                }
+                *any
+            }
+            Element::Language => {
+                let language = &mut self.node(at).language;
+                if *language == NONE {
+                    *language = new;
+                }
+                *language
+            }
+            Element::Pattern { pattern, .. } => {
+                let pattern = self.pattern_numbers[pattern];
+                let branches = &mut self.nodes[at as usize].branches;
+                match branches.iter().find(|branch| branch.pattern == pattern) {
+                    Some(branch) => branch.child,
+                    None => {
+                        // Rules come in order, so the branches of a node are lowest first.
+                        branches.push(Branch {
+                            pattern,
+                            child: new,
+                        });
+                        new
+                    }
+                }
+            }
+        };
+        if child == new {
+            self.nodes.push(Built::default());
+        }
+        child
+    }
+
+    fn finish(self, languages: Languages) -> Table {
+        let count: usize = self.nodes.iter().map(|built| built.literals.len()).sum();
+        let empty = Literal {
+            node: NONE,
+            child: NONE,
+            start: 0,
+            length: 0,
+        };
+        let mut table = Table {
+            nodes: Vec::with_capacity(self.nodes.len()),
+            branches: Vec::new(),
+            patterns: self.patterns,
+            literals: vec![empty; (count * 2).next_power_of_two().max(2)],
+            text: Vec::new(),
+            literal_bytes_max: 0,
+            languages,
+        };
+        let mask = table.literals.len() - 1;
+        for (number, built) in self.nodes.into_iter().enumerate() {
+            let mut node = built.node.unwrap_or(Node::NEW);
+            let from = table.branches.len() as u32;
+            table.branches.extend(built.branches);
+            node.branches = (from, table.branches.len() as u32);
+            node.literals = built.literals.len() as u32;
+            table.nodes.push(node);
+            for (text, child) in built.literals {
+                let mut slot = hash(number as u32, &text) & mask;
+                while table.literals[slot].node != NONE {
+                    slot = (slot + 1) & mask;
+                }
+                table.literals[slot] = Literal {
+                    node: number as u32,
+                    child,
+                    start: table.text.len() as u32,
+                    length: text.len() as u32,
+                };
+                table.literal_bytes_max = table.literal_bytes_max.max(text.len());
+                table.text.extend(text);
+            }
+        }
+        table
+    }
+}
