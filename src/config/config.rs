@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::problem::Problem;
-use crate::dispatch::{Place, Rule};
+pub use crate::dispatch::{Alias, Unmatched};
+use crate::dispatch::{Place, Ports, Rule, SiteRules};
 
 /// A configuration that passed every check of this room. There is no "unset" in it: a value the
 /// file left out is the default of `defaults.rs`, and an `Option` means that the thing is off.
@@ -83,16 +84,41 @@ pub enum OutsidePort {
     Known(NonZeroU16),
     /// The one the system gives to the first listener of the scheme, which was written with port 0.
     AsBound,
+    /// Nothing listens for the scheme, here or, as far as is said, in front: nothing is redirected to it.
+    Nowhere,
 }
 
 impl OutsidePort {
     /// The port; `bound` is the one the first listener of the scheme got.
     #[must_use]
-    pub fn number(self, bound: u16) -> u16 {
+    pub fn number(self, bound: u16) -> Option<u16> {
         match self {
-            Self::Known(port) => port.get(),
-            Self::AsBound => bound,
+            Self::Known(port) => Some(port.get()),
+            Self::AsBound => Some(bound),
+            Self::Nowhere => None,
         }
+    }
+}
+
+impl Listen {
+    /// What redirects are built with. `bound_http`, `bound_https`: the port that the first listener of each
+    /// got; of no importance when it was not written as 0.
+    #[must_use]
+    pub fn ports(&self, bound_http: u16, bound_https: u16) -> Ports {
+        Ports {
+            http: self.outside_http_port.number(bound_http),
+            https: self.outside_https_port.number(bound_https),
+        }
+    }
+}
+
+impl Config {
+    /// The sites as dispatch compiles them, in the order of `sites`: the numbers of both are the same.
+    ///
+    /// [`read`](crate::config::read) compiled them once, so that `Sites::compile` takes them.
+    #[must_use]
+    pub fn site_rules(&self) -> Vec<SiteRules> {
+        self.sites.iter().map(Site::site_rules).collect()
     }
 }
 
@@ -172,7 +198,8 @@ pub struct Site {
     pub is_permanent: bool,
     /// Cookies that gain `Secure` on HTTPS when `is_secure`.
     pub session_cookies: Vec<String>,
-    /// For `z_language` and language prefixes.
+    /// For `z_language` and language prefixes; when empty there are no prefixes, and `z_language` takes any
+    /// code of ISO 639-1.
     pub languages: Vec<String>,
     pub unmatched: Unmatched,
     /// `None`: no `Strict-Transport-Security` is sent.
@@ -196,6 +223,31 @@ impl Site {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.dispatch
+    }
+
+    /// The site as dispatch compiles it.
+    #[must_use]
+    pub fn site_rules(&self) -> SiteRules {
+        let names = |hosts: &[Host]| hosts.iter().map(|host| host.pattern.to_string()).collect();
+        SiteRules {
+            name: self.name.clone(),
+            hosts: names(&self.hosts),
+            aliases: names(&self.aliases),
+            alias: self.alias,
+            ssl: self.ssl,
+            is_secure: self.is_secure,
+            is_ssl: self.is_ssl,
+            is_permanent: self.is_permanent,
+            languages: self.languages.clone(),
+            unmatched: self.unmatched,
+            rules: self.dispatch.clone(),
+            // Versions are all a site's TLS policy has.
+            tls_policy: match self.tls_versions {
+                TlsVersions::Tls12AndTls13 => 0,
+                TlsVersions::Tls12 => 1,
+                TlsVersions::Tls13 => 2,
+            },
+        }
     }
 
     /// The host redirects go to, when it is a name: a wildcard or `"*"` has none.
@@ -234,23 +286,6 @@ impl std::fmt::Display for HostPattern {
             Self::Any => f.write_str("*"),
         }
     }
-}
-
-/// What a request for an alias gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alias {
-    /// A permanent redirect to the canonical host.
-    Redirect,
-    /// The site.
-    Serve,
-}
-
-/// What a path gets that no rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmatched {
-    /// As a rule without `ssl`.
-    Forward,
-    NotFound,
 }
 
 /// `Strict-Transport-Security` (RFC 6797), sent on HTTPS only.

@@ -54,9 +54,6 @@ pub const LOG: LogLevel = LogLevel::Info;
 /// All addresses of the machine, IPv6 and IPv4.
 pub const LISTEN_HTTP: &str = "[::]:80";
 pub const LISTEN_HTTPS: &str = "[::]:443";
-/// What visitors see when nothing listens for the scheme here (something before us does).
-pub const OUTSIDE_HTTP_PORT: u16 = 80;
-pub const OUTSIDE_HTTPS_PORT: u16 = 443;
 /// Addresses per scheme; each is a socket in every worker. More is an error.
 pub const LISTEN_ADDRESSES_MAX: usize = 64;
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use crate::config::address::{BadHost, BadListen, BadUpstream};
 use crate::config::amount::Amount;
-use crate::dispatch::Place;
 use crate::dispatch::written_path::WrongPath;
+use crate::dispatch::zotonic::WrongDispatch;
+use crate::dispatch::{PatternProblemKind, Place};
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $code:literal $variant:ident { $($field:ident: $type:ty),* })*) => {
@@ -41,7 +42,7 @@ messages! {
     "file-too-large" FileTooLarge { path: PathBuf }
     /// An `include` or `dispatch_files` entry that names one file, or (as a warning) a pattern.
     "matches-nothing" MatchesNothing { key: &'static str, pattern: String, path: String }
-    "bad-pattern" BadPattern { pattern: String }
+    "bad-glob" BadGlob { pattern: String }
     "included-twice" IncludedTwice { path: PathBuf, first: Option<Place> }
     "include-too-deep" IncludeTooDeep {}
     "include-not-sites" IncludeNotSites { key: String }
@@ -98,11 +99,14 @@ messages! {
     "without-ssl" WithoutSsl { key: &'static str, site: String }
     "rule-without-ssl" RuleWithoutSsl { rule: String, site: String }
     "http-rule-under-hsts" HttpRuleUnderHsts { rule: String, site: String }
-    "rule-without-languages" RuleWithoutLanguages { rule: String, site: String }
 
     // Rules
 
     "bad-path" BadPath { why: WrongPath }
+    "bad-pattern" BadPattern { rule: String, pattern: String, why: PatternProblemKind }
+    "path-too-long" PathTooLong { rule: String }
+    "literal-too-long" LiteralTooLong { rule: String }
+    "dispatch-file" DispatchFile { why: WrongDispatch }
 }
 
 /// What a value must be.

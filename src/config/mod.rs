@@ -95,10 +95,11 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     for file in std::iter::once(&table).chain(&included) {
         reader.sites(file, limits.request_body_bytes_max, &mut claims, &mut sites);
     }
+    reader.rules_compile(&sites);
     if sites.is_empty() {
         reader.no_sites(root);
     }
-    if listen.https.is_empty()
+    if listen.outside_https_port == OutsidePort::Nowhere
         && let Some(site) = sites.iter().find(|site| site.ssl)
     {
         reader.no_https_listener(&table, &site.name);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use crate::config::Files;
 use crate::config::defaults;
@@ -11,14 +12,14 @@ use crate::config::message::What;
 use crate::config::near::nearest;
 use crate::config::problem::{At, Level, Problem};
 use crate::config::written::{self, Broken, Spot, Table, Text};
-use crate::dispatch::Place;
+use crate::dispatch::{Place, Rule, zotonic};
 
 /// Reads one configuration; gone when it is read.
 pub(super) struct Reader<'f> {
     files: &'f mut dyn Files,
     texts: Vec<Text>,
-    /// Sources of files that were read, by the path without `.` and `..`.
-    by_path: HashMap<PathBuf, usize>,
+    /// Rules of dispatch files that were read, by the path without `.` and `..`.
+    imported: HashMap<PathBuf, Rc<[Rule]>>,
     /// Where each included file was named first.
     included: HashMap<PathBuf, Option<Place>>,
     found: Vec<Found>,
@@ -35,7 +36,7 @@ impl<'f> Reader<'f> {
         Self {
             files,
             texts: Vec::new(),
-            by_path: HashMap::new(),
+            imported: HashMap::new(),
             included: HashMap::new(),
             found: Vec::new(),
         }
@@ -135,41 +136,9 @@ impl<'f> Reader<'f> {
             .any(|found| found.problem.level() == Level::Error)
     }
 
-    /// Reads a file as text. `named`: where its name stands; `None` for the first one.
-    /// A file that was read before is not read again.
-    pub(super) fn load(&mut self, path: &Path, named: Option<Spot>) -> Option<usize> {
-        let plain = plain(path);
-        if let Some(source) = self.by_path.get(&plain) {
-            return Some(*source);
-        }
-        let error = |reader: &mut Self, what: What| {
-            match named {
-                Some(at) => reader.error(at, what),
-                None => reader.file_error(path, what),
-            }
-            None
-        };
-        if self.by_path.len() >= defaults::FILES_MAX {
-            return error(
-                self,
-                What::TooMany {
-                    what: "files",
-                    most: defaults::FILES_MAX,
-                },
-            );
-        }
-        let bytes = match self.files.read(path) {
-            Ok(bytes) => bytes,
-            Err(cause) => return error(self, unreadable(path, &cause)),
-        };
-        if bytes.len() > defaults::FILE_BYTES_MAX {
-            return error(
-                self,
-                What::FileTooLarge {
-                    path: path.to_owned(),
-                },
-            );
-        }
+    /// Reads a configuration file. `named`: where its name stands; `None` for the first one.
+    fn load(&mut self, path: &Path, named: Option<Spot>) -> Option<usize> {
+        let bytes = self.bytes(path, named)?;
         let (text, bad) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
             Err(error) => {
@@ -180,9 +149,7 @@ impl<'f> Reader<'f> {
                 )
             }
         };
-        let source = self.texts.len();
-        self.texts.push(Text::new(path.into(), text, false));
-        self.by_path.insert(plain, source);
+        let source = self.add(path, text);
         if let Some(at) = bad {
             self.error(
                 Spot {
@@ -195,6 +162,86 @@ impl<'f> Reader<'f> {
             return None;
         }
         Some(source)
+    }
+
+    fn add(&mut self, path: &Path, text: String) -> usize {
+        self.texts.push(Text::new(path.into(), text, false));
+        self.texts.len() - 1
+    }
+
+    fn bytes(&mut self, path: &Path, named: Option<Spot>) -> Option<Vec<u8>> {
+        let what = if self.texts.len() >= defaults::FILES_MAX {
+            What::TooMany {
+                what: "files",
+                most: defaults::FILES_MAX,
+            }
+        } else {
+            match self.files.read(path) {
+                Ok(bytes) if bytes.len() <= defaults::FILE_BYTES_MAX => return Some(bytes),
+                Ok(_) => What::FileTooLarge {
+                    path: path.to_owned(),
+                },
+                Err(cause) => unreadable(path, &cause),
+            }
+        };
+        match named {
+            Some(at) => self.error(at, what),
+            None => self.file_error(path, what),
+        }
+        None
+    }
+
+    /// The rules of a Zotonic dispatch file, read once however many sites name it.
+    pub(super) fn imported(&mut self, path: &Path, named: Spot) -> Rc<[Rule]> {
+        let plain = plain(path);
+        if let Some(rules) = self.imported.get(&plain) {
+            return rules.clone();
+        }
+        let rules: Rc<[Rule]> = match self.bytes(path, Some(named)) {
+            None => Rc::new([]),
+            Some(bytes) => {
+                let rules = zotonic::rules(&bytes, path.into());
+                // Erlang files may be ISO 8859-1, of which each byte is a character.
+                let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+                    error
+                        .as_bytes()
+                        .iter()
+                        .map(|byte| char::from(*byte))
+                        .collect()
+                });
+                let source = self.add(path, text);
+                match rules {
+                    Ok(rules) => rules.into(),
+                    Err(problems) => {
+                        for problem in problems {
+                            let at = self.text(source).offset(&problem.place);
+                            self.error(
+                                Spot {
+                                    source,
+                                    start: at,
+                                    end: at,
+                                },
+                                What::DispatchFile { why: problem.wrong },
+                            );
+                        }
+                        Rc::new([])
+                    }
+                }
+            }
+        };
+        self.imported.insert(plain, rules.clone());
+        rules
+    }
+
+    /// Where a place that another room gives is in what was read.
+    pub(super) fn spot(&self, place: &Place) -> Option<Spot> {
+        let source = self.texts.iter().position(|text| text.name == place.file)?;
+        let start = self.text(source).offset(place);
+        Some(Spot {
+            source,
+            start,
+            end: start,
+        })
     }
 
     /// Parses a file that was loaded and reports what is no TOML.
@@ -277,7 +324,7 @@ impl<'f> Reader<'f> {
         if glob::Pattern::new(pattern).is_err() {
             self.error(
                 at,
-                What::BadPattern {
+                What::BadGlob {
                     pattern: pattern.to_owned(),
                 },
             );

@@ -1,6 +1,8 @@
 //! The rules of a site: inline ones first, then those of its dispatch files.
 
-use crate::config::config::Hsts;
+use std::path::PathBuf;
+
+use crate::config::config::{Hsts, Site};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
@@ -8,20 +10,20 @@ use crate::config::reader::Reader;
 use crate::config::values::Section;
 use crate::config::written::{Node, Spot, Value};
 use crate::dispatch::written_path::{PathError, parse_path, parse_segments};
-use crate::dispatch::{Element, Rule, Ssl};
+use crate::dispatch::{Element, Ports, Rule, RuleProblem, RuleProblemKind, Sites, Ssl};
 
 /// What of the site its rules are held against.
 pub(super) struct SiteFacts<'a> {
     pub name: &'a str,
     pub ssl: bool,
     pub hsts: Option<Hsts>,
-    pub has_languages: bool,
 }
 
 impl Reader<'_> {
     pub(super) fn rules(&mut self, site: Section<'_>, facts: &SiteFacts<'_>) -> Vec<Rule> {
         let mut rules: Vec<(Rule, Spot)> = Vec::new();
         self.inline_rules(site, &mut rules);
+        self.imported_rules(site, &mut rules);
         for (rule, at) in &rules {
             self.rule_fits(rule, *at, facts);
         }
@@ -70,6 +72,35 @@ impl Reader<'_> {
                     },
                     item.at,
                 ));
+            }
+        }
+    }
+
+    fn imported_rules(&mut self, site: Section<'_>, rules: &mut Vec<(Rule, Spot)>) {
+        let mut named: Vec<(PathBuf, Spot)> = Vec::new();
+        for (pattern, at) in self.texts(site, "dispatch_files", "\"dispatch/*\"") {
+            for path in self.expand("dispatch_files", &pattern, at) {
+                if let Some((_, first)) = named.iter().find(|(before, _)| *before == path) {
+                    let first = Some(self.place(*first));
+                    self.error(at, What::IncludedTwice { path, first });
+                    continue;
+                }
+                let imported = self.imported(&path, at);
+                named.push((path, at));
+                if rules.len() + imported.len() > defaults::RULES_MAX {
+                    self.error(
+                        at,
+                        What::TooMany {
+                            what: "rules in one site",
+                            most: defaults::RULES_MAX,
+                        },
+                    );
+                    return;
+                }
+                for rule in imported.iter() {
+                    let at = self.spot(&rule.place).unwrap_or(at);
+                    rules.push((rule.clone(), at));
+                }
             }
         }
     }
@@ -158,9 +189,71 @@ impl Reader<'_> {
             let (rule, site) = names();
             self.error(at, What::HttpRuleUnderHsts { rule, site });
         }
-        if rule.path.contains(&Element::Language) && !facts.has_languages {
-            let (rule, site) = names();
-            self.warning(at, What::RuleWithoutLanguages { rule, site });
+    }
+
+    /// Compiles the rules as they will be compiled to serve, for what only that finds out.
+    pub(super) fn rules_compile(&mut self, sites: &[Site]) {
+        let written = sites.iter().map(Site::site_rules).collect();
+        // A problem without a rule is one of a site's hosts, and those were checked, more strictly.
+        for problem in Sites::compile(written, Ports::default())
+            .err()
+            .unwrap_or_default()
+        {
+            let RuleProblem {
+                rule: Some((rule, place)),
+                kind,
+                ..
+            } = problem
+            else {
+                continue;
+            };
+            let Some(mut at) = self.spot(&place) else {
+                continue;
+            };
+            let what = match kind {
+                RuleProblemKind::TooManyElements => What::PathTooLong { rule },
+                RuleProblemKind::LiteralTooLong { .. } => What::LiteralTooLong { rule },
+                RuleProblemKind::Pattern {
+                    pattern, problem, ..
+                } => {
+                    at = self.within(at, &pattern, problem.start, problem.end);
+                    What::BadPattern {
+                        rule,
+                        pattern,
+                        why: problem.kind,
+                    }
+                }
+                RuleProblemKind::TooMany => What::TooMany {
+                    what: "rules in one site",
+                    most: defaults::RULES_MAX,
+                },
+                RuleProblemKind::NoHost
+                | RuleProblemKind::BadHost { .. }
+                | RuleProblemKind::HostTwice { .. }
+                | RuleProblemKind::NoCanonicalHost => continue,
+            };
+            self.error(at, what);
+        }
+    }
+
+    /// The part of a pattern that is wrong, when the pattern stands, as it is, in the line of its rule.
+    fn within(&self, rule: Spot, pattern: &str, start: usize, end: usize) -> Spot {
+        let rest = self.text(rule.source).text.get(rule.start..).unwrap_or("");
+        let line = rest.split('\n').next().unwrap_or("");
+        match line.find(pattern) {
+            Some(found)
+                if !pattern.is_empty()
+                    && pattern.is_char_boundary(start)
+                    && pattern.is_char_boundary(end) =>
+            {
+                let first = rule.start + found;
+                Spot {
+                    start: first + start,
+                    end: first + end.max(start),
+                    ..rule
+                }
+            }
+            _ => rule,
         }
     }
 }

@@ -108,7 +108,6 @@ impl Reader<'_> {
             name: &name,
             ssl,
             hsts,
-            has_languages: !languages.is_empty(),
         };
         let dispatch = self.rules(section, &facts);
         Site {

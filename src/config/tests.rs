@@ -180,7 +180,7 @@ fn a_site_needs_three_keys_and_the_rest_has_defaults() {
         config.listen.https[0].address,
         "[::]:443".parse().expect("an address")
     );
-    assert_eq!(config.listen.outside_https_port.number(0), 443);
+    assert_eq!(config.listen.outside_https_port.number(0), Some(443));
     assert_eq!(config.session_cache.lifetime, Duration::from_secs(300));
     assert_eq!(config.limits.request_head_bytes_max, 32 * 1024);
     assert_eq!(config.warnings.len(), 0);
@@ -244,7 +244,7 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.log, LogLevel::Debug);
     assert_eq!(config.listen.http.len(), 2);
     assert!(config.listen.http[0].only_v6 && !config.listen.https[0].only_v6);
-    assert_eq!(config.listen.outside_https_port.number(1), 8443);
+    assert_eq!(config.listen.outside_https_port.number(1), Some(8443));
     assert_eq!(config.session_cache.mode, SessionMode::Tickets);
     assert_eq!(config.timeouts.keep_alive, Duration::ZERO);
     assert_eq!(config.limits.request_body_bytes_max, u64::MAX);
@@ -302,6 +302,17 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(line(1).0, Some("all-keys.toml"));
     assert_eq!(line(1).1, line(0).1 + 1);
 
+    // Imported rules come after those, whatever their file's name.
+    let imported: Vec<&str> = rules[5..].iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(imported, ["blog", "article", "contact"]);
+    assert_eq!(line(6), (Some("dispatch/blog"), 4, 3));
+
+    // Dispatch takes the sites in the same order, and what redirects are built with.
+    let sites = crate::dispatch::Sites::compile(config.site_rules(), config.listen.ports(0, 0));
+    let sites = sites.map_err(|problems| problems.len()).expect("the reader compiled them");
+    assert_eq!(sites.len(), config.sites.len());
+    assert_eq!(sites.ports(), crate::dispatch::Ports { http: Some(80), https: Some(8443) });
+
     // Paths of an included file are relative to it.
     let Source::Directory { directory } = &config.sites[2].certificate[0].source else {
         panic!("a directory")
@@ -336,7 +347,7 @@ fn flags_go_through_the_same_checks_and_win() {
     );
     assert_eq!(config.listen.http.len(), 1);
     assert_eq!(config.listen.outside_http_port, OutsidePort::AsBound);
-    assert_eq!(config.listen.outside_http_port.number(4321), 4321);
+    assert_eq!(config.listen.outside_http_port.number(4321), Some(4321));
     assert_eq!(config.log, LogLevel::Error);
     assert_eq!(config.files.len(), 1, "flags are no files");
 }

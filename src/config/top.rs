@@ -71,18 +71,8 @@ impl Reader<'_> {
         }
         mark_v6_only(&mut http);
         mark_v6_only(&mut https);
-        let outside_http_port = self.outside_port(
-            section,
-            "outside_http_port",
-            &http,
-            defaults::OUTSIDE_HTTP_PORT,
-        );
-        let outside_https_port = self.outside_port(
-            section,
-            "outside_https_port",
-            &https,
-            defaults::OUTSIDE_HTTPS_PORT,
-        );
+        let outside_http_port = self.outside_port(section, "outside_http_port", &http);
+        let outside_https_port = self.outside_port(section, "outside_https_port", &https);
         let addresses = |list: Vec<(ListenAddress, Spot)>| {
             list.into_iter().map(|(address, _)| address).collect()
         };
@@ -166,24 +156,26 @@ impl Reader<'_> {
         section: Section<'_>,
         key: &'static str,
         listeners: &[(ListenAddress, Spot)],
-        default: u16,
     ) -> OutsidePort {
-        const PORT: Bounded<u64> = Bounded {
-            default: 0,
+        let example = if key == "outside_http_port" { 80 } else { 443 };
+        let bounds = Bounded {
+            default: example,
             least: 1,
             most: 65_535,
         };
+        let known =
+            |port: u16| NonZeroU16::new(port).map_or(OutsidePort::AsBound, OutsidePort::Known);
         if let Some(node) = section.get(key) {
-            let port = self.count_of(node, key, &PORT, Expected::Count(default.into()));
-            let port = port
+            let port = self.count_of(node, key, &bounds, Expected::Count(example));
+            return port
                 .and_then(|port| u16::try_from(port).ok())
-                .and_then(NonZeroU16::new);
-            return port.map_or(OutsidePort::AsBound, OutsidePort::Known);
+                .map_or(OutsidePort::Nowhere, known);
         }
-        let port = listeners
+        listeners
             .first()
-            .map_or(default, |(listener, _)| listener.address.port());
-        NonZeroU16::new(port).map_or(OutsidePort::AsBound, OutsidePort::Known)
+            .map_or(OutsidePort::Nowhere, |(listener, _)| {
+                known(listener.address.port())
+            })
     }
 
     pub(super) fn session_cache(&mut self, top: Section<'_>) -> SessionCache {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use crate::config::address::{BadHost, BadListen, BadUpstream};
 use crate::config::amount::Amount;
 use crate::config::message::{CertificateForm, Expected, What};
-use crate::dispatch::Place;
+use crate::dispatch::{LITERAL_BYTES_MAX, Place, RULE_ELEMENTS_MAX};
 
 /// The parts of a message; `label` and `advice` may be empty.
 pub(super) struct Words {
@@ -74,7 +74,7 @@ impl What {
                 format!("looked for {path}"),
                 "check the path, which is relative to the directory of this file, or remove the entry",
             ),
-            Self::BadPattern { pattern } => words(
+            Self::BadGlob { pattern } => words(
                 format!("\"{pattern}\" is not a pattern"),
                 "`*` and `**` stand alone between slashes or in a name, `[` is closed by `]`",
                 "write `[*]` for a star and `[[]` for a bracket in a name",
@@ -335,16 +335,35 @@ impl What {
                 "browsers go back to HTTPS, in an endless loop",
                 "write ssl = \"any\" for the rule, or remove `hsts`",
             ),
-            Self::RuleWithoutLanguages { rule, site } => words(
-                format!("rule \"{rule}\" can never match: site \"{site}\" has no `languages`"),
-                "its path holds {z_language}",
-                "write languages = [\"en\"], or remove the rule",
-            ),
             Self::BadPath { why } => {
                 // The other room says both in one line, "what; what to do".
                 let text = why.to_string();
                 let (label, advice) = text.split_once("; ").unwrap_or((&text, ""));
                 words("this path cannot be read", label, advice)
+            }
+            Self::BadPattern { rule, pattern, why } => words(
+                format!(
+                    "rule \"{rule}\" has a regular expression that cannot be read: \"{pattern}\""
+                ),
+                why.message(),
+                "write it in the syntax of Erlang's `re` (PCRE), on bytes",
+            ),
+            Self::PathTooLong { rule } => words(
+                format!("the path of rule \"{rule}\" has more than {RULE_ELEMENTS_MAX} elements"),
+                "",
+                "end it with \"*\"",
+            ),
+            Self::LiteralTooLong { rule } => words(
+                format!(
+                    "the path of rule \"{rule}\" has a segment of more than {LITERAL_BYTES_MAX} octets"
+                ),
+                "",
+                "shorten it, or put a variable in its place",
+            ),
+            Self::DispatchFile { why } => {
+                let text = why.to_string();
+                let (message, advice) = text.split_once("; ").unwrap_or((&text, ""));
+                words(message, "", advice)
             }
         }
     }

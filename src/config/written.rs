@@ -83,6 +83,26 @@ impl Text {
         }
     }
 
+    /// Octets to a place in this text; the end of its line when the line is shorter.
+    pub(super) fn offset(&self, place: &Place) -> usize {
+        let start = self
+            .lines
+            .get(place.line.max(1) as usize - 1)
+            .copied()
+            .unwrap_or(self.text.len());
+        let line = self
+            .text
+            .get(start..)
+            .and_then(|rest| rest.split('\n').next())
+            .unwrap_or("");
+        let column = place.column.max(1) as usize - 1;
+        start
+            + line
+                .char_indices()
+                .nth(column)
+                .map_or(line.len(), |(at, _)| at)
+    }
+
     /// The line that holds `start`, and how many of its characters the stretch covers, at least 1.
     pub(super) fn line_text(&self, start: usize, end: usize) -> (&str, usize) {
         let (_, line_start) = self.line_start(start);
