@@ -35,6 +35,7 @@ mod matching;
 mod normalize;
 mod path;
 mod pattern;
+pub mod proof;
 mod redirect;
 pub mod rule;
 mod site;
