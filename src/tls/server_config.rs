@@ -10,6 +10,9 @@ use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
 use super::{CertificateSet, Policy, SiteSessions, TlsProblem};
 
+/// What rustls is told about a site, shared by its connections.
+pub type SharedServerConfig = Arc<ServerConfig>;
+
 /// Makes the configurations of all sites; one for the process.
 ///
 /// A configuration is about 400 bytes plus its certificate: cryptography, verifiers, clock and
