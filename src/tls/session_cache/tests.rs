@@ -1,3 +1,5 @@
+//! The bounds of the cache: number, bytes, age; alone and under two threads.
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
