@@ -283,8 +283,10 @@ fn compare(
                 }));
             }
         }
-        print!("{}", table::text(&row, &names));
-        rows.push(row);
+        if row.samples.iter().any(|samples| !samples.is_empty()) {
+            print!("{}", table::text(&row, &names));
+            rows.push(row);
+        }
     }
     println!("\nload average at the end {}", machine::load_average());
 

@@ -63,8 +63,8 @@ fn load(
     })
 }
 
-/// The certificates in `directory` for a site: of each kind of key the one that covers most of
-/// `names`, so that ECDSA and RSA lie side by side.
+/// The certificates in `directory` for a site: of each kind of key the one whose dates hold at
+/// `now` (seconds since 1970) and that covers most of `names`, so that ECDSA and RSA lie side by side.
 ///
 /// Looked at are `fullchain.pem` with `privkey.pem` (certbot's names), then `<site>.crt`, then
 /// every other `<name>.crt` in order, each with its key in `<name>.pem` or `<name>.key` and, if
@@ -80,9 +80,10 @@ pub fn directory(
     directory: &Path,
     site: &str,
     names: &[String],
+    now: i64,
     provider: &CryptoProvider,
 ) -> Result<(Vec<LoadedCertificate>, Vec<CertificateProblem>), CertificateProblem> {
-    let mut best: Vec<(KeyKind, usize, LoadedCertificate)> = Vec::new();
+    let mut best: Vec<(KeyKind, (bool, usize), LoadedCertificate)> = Vec::new();
     let mut problems = Vec::new();
     for candidate in candidates(directory, site)? {
         let loaded = load(
@@ -108,10 +109,11 @@ pub fn directory(
             continue;
         }
         let kind = loaded.certificate.key_kind();
+        let rank = (loaded.certificate.is_current(now), covered);
         match best.iter_mut().find(|(known, ..)| *known == kind) {
-            Some(known) if covered > known.1 => *known = (kind, covered, loaded),
+            Some(known) if rank > known.1 => *known = (kind, rank, loaded),
             Some(_) => {}
-            None => best.push((kind, covered, loaded)),
+            None => best.push((kind, rank, loaded)),
         }
     }
     if best.is_empty() {

@@ -119,7 +119,7 @@ fn ask(
             vec![files::pair(certificate, key.as_deref(), provider)?]
         }
         Source::Directory { directory } => {
-            let (loaded, problems) = files::directory(directory, site, names, provider)?;
+            let (loaded, problems) = files::directory(directory, site, names, now, provider)?;
             warnings.extend(problems.into_iter().map(CertificateWarning::Skipped));
             loaded
         }

@@ -15,6 +15,9 @@ mod problem;
 mod self_signed;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use files::{LoadedCertificate, directory, pair};
 pub use find::{FoundCertificate, Source, find};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};

@@ -19,7 +19,7 @@ use rustls::pki_types::PrivateKeyDer;
 use zeroize::Zeroizing;
 
 use super::{CertificateProblem, CertificateTrouble, keep, pem};
-use crate::tls::{CertificateNames, ServedCertificate, SourceWord};
+use crate::tls::{CertificateFlaw, CertificateNames, ServedCertificate, SourceWord};
 
 const FIRST_LINE: &str =
     "# Made by portcullis, which replaces this file before the certificate ends.\n";
@@ -163,6 +163,10 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, CertificateProblem> {
 }
 
 fn subject_names(path: &Path, names: &[String]) -> Result<Vec<SanType>, CertificateProblem> {
+    if names.is_empty() {
+        let trouble = CertificateTrouble::Flaw(CertificateFlaw::NoNames);
+        return Err(CertificateProblem::new(path, trouble));
+    }
     let mut all = Vec::with_capacity(names.len() + 3);
     let mut hosts = Vec::with_capacity(names.len() + 1);
     for name in names {

@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-
 use super::Config;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
-use crate::tls::{CertificateSet, Clock, Sessions};
+use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -54,7 +52,7 @@ pub struct ServedSite {
 
 /// The TLS side of a site.
 pub struct SiteTls {
-    pub config: Arc<ServerConfig>,
+    pub config: SharedServerConfig,
     pub certificates: CertificateSet,
 }
 

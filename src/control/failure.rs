@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::listen::BindFailure;
+use crate::certs::CertificateProblem;
 use crate::dispatch::Place;
 use crate::tls::TlsProblem;
 
@@ -13,6 +14,7 @@ pub enum StartFailure {
     /// All addresses that could not be had.
     Bind(Vec<BindFailure>),
     /// Each with the site it is about.
+    Certificates(Vec<(String, CertificateProblem)>),
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
     Worker { worker: usize, error: io::Error },
@@ -50,6 +52,9 @@ impl fmt::Display for StartFailure {
                     _ => Ok(()),
                 }
             }),
+            StartFailure::Certificates(problems) => {
+                lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
+            }
             StartFailure::Tls(problems) => {
                 lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
             }

@@ -7,8 +7,9 @@ use std::time::{Instant, SystemTime};
 
 use super::StartFailure;
 use super::failure::ResolveFailure;
+use crate::certs;
 use crate::config::{
-    Config, Endpoint, Generation, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
+    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
     Upstream, UpstreamHost, UpstreamId,
 };
 use crate::dispatch::{Ports, Sites};
@@ -67,12 +68,19 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Builds all of a generation but its sockets and threads.
+/// Builds all of a generation but its sockets and threads, and leaves nothing behind: self-signed
+/// certificates are made in a place of their own.
 ///
 /// # Errors
 /// As [`build`].
-pub fn verify(config: Config) -> Result<Summary, StartFailure> {
-    let generation = build(config, &[])?;
+pub fn verify(mut config: Config) -> Result<Summary, StartFailure> {
+    let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
+    std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
+    config.state_directory = scratch.clone();
+    let built = build(config, &[]);
+    // What cannot be removed is in the system's directory for such things.
+    let _ = std::fs::remove_dir_all(&scratch);
+    let generation = built?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
     Ok(Summary { sites: generation.config.sites.len(), rules })
 }
@@ -217,14 +225,49 @@ impl tls::Clock for SystemClock {
     }
 }
 
-fn certificates(config: &Config, configs: &ServerConfigs) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
-    let _ = configs;
-    Ok(config.sites.iter().map(|site| {
-        if !site.ssl { return None; }
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let c = crate::tls::ServedCertificate::new(vec![made.cert.der().clone()], key, crate::tls::SourceWord::SelfSigned, configs.provider()).unwrap();
-        Some(CertificateSet::from(c))
-    }).collect())
+/// A certificate for each site with HTTPS, each source asked in turn.
+fn certificates(
+    config: &Config,
+    configs: &ServerConfigs,
+) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut problems = Vec::new();
+    let mut all = Vec::with_capacity(config.sites.len());
+    for site in &config.sites {
+        if !site.ssl {
+            all.push(None);
+            continue;
+        }
+        let names: Vec<String> =
+            site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
+        let sources: Vec<certs::Source> = site.certificate.iter().map(|written| source(&written.source)).collect();
+        match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
+            Ok(found) => {
+                for warning in &found.warnings {
+                    tracing::warn!(site = %site.name, "{warning}");
+                }
+                all.push(Some(found.set));
+            }
+            Err(problem) => problems.push((site.name.clone(), problem)),
+        }
+    }
+    if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
+}
+
+fn source(written: &config::Source) -> certs::Source {
+    match written {
+        config::Source::Files { certificate, key } => {
+            certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
+        }
+        config::Source::Directory { directory } => {
+            certs::Source::Directory { directory: directory.clone() }
+        }
+        config::Source::SelfSigned { key } => certs::Source::SelfSigned {
+            key: match key {
+                SelfSignedKey::Ours => None,
+                SelfSignedKey::File(path) => Some(path.clone()),
+            },
+        },
+    }
 }

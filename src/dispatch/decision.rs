@@ -118,6 +118,21 @@ pub enum WantedBy {
     NotFound,
 }
 
+impl WantedBy {
+    /// What decided, in the words of the configuration.
+    pub fn reason(self) -> &'static str {
+        match self {
+            WantedBy::Rule(Ssl::Https) => "ssl = true",
+            WantedBy::Rule(Ssl::Http) => "ssl = false",
+            WantedBy::Rule(Ssl::Any) => "ssl = \"any\"",
+            WantedBy::IsSsl => "is_ssl = true",
+            WantedBy::IsSecure => "is_secure = true",
+            WantedBy::Neither => "is_secure = false",
+            WantedBy::NotFound => "unmatched = \"not_found\"",
+        }
+    }
+}
+
 /// The wanted scheme and why; `scheme` is none where it stays as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {

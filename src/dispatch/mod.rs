@@ -32,8 +32,10 @@ mod explain;
 mod host;
 mod language;
 mod matching;
+mod normalize;
 mod path;
 mod pattern;
+pub mod proof;
 mod redirect;
 pub mod rule;
 mod site;
@@ -49,6 +51,7 @@ pub use decision::{
 pub use explain::{Explanation, RuleTried};
 pub use host::{BadHost, HOST_BYTES_MAX, Host};
 pub use matching::{Binding, Bound};
+pub use normalize::write_normalized;
 pub use path::{TARGET_BYTES_MAX, is_dir};
 pub use pattern::{PATTERN_BYTES_MAX, PatternProblem, PatternProblemKind};
 pub use redirect::{Redirect, RedirectReason};

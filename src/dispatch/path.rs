@@ -26,6 +26,19 @@ pub(super) struct Span {
     end: u16,
 }
 
+impl Span {
+    /// The span's segment of the target it was read from.
+    #[inline]
+    pub(super) fn of(self, target: &[u8], escaped: bool) -> Segment<'_> {
+        Segment {
+            raw: target
+                .get(usize::from(self.start)..usize::from(self.end))
+                .unwrap_or_default(),
+            escaped,
+        }
+    }
+}
+
 /// Where segments go while `..` may still take them away again.
 pub(super) trait Stack {
     fn depth(&self) -> usize;
@@ -245,10 +258,7 @@ pub(super) fn all_segments(target: &[u8]) -> Result<(Vec<Segment<'_>>, bool), Ba
     }
     let segments = spans
         .into_iter()
-        .map(|(span, escaped)| Segment {
-            raw: &target[usize::from(span.start)..usize::from(span.end)],
-            escaped,
-        })
+        .map(|(span, escaped)| span.of(target, escaped))
         .collect();
     Ok((segments, is_dir))
 }
@@ -263,7 +273,7 @@ pub fn is_dir(target: &[u8]) -> bool {
 /// `..` without a segment before it stays, and is itself taken away by a second one: the pair
 /// `X, ".."` is deleted whatever X is, leftmost first, which is what a stack does.
 #[inline(always)]
-fn scan(target: &[u8], stack: &mut impl Stack) -> Result<(), BadTarget> {
+pub(super) fn scan(target: &[u8], stack: &mut impl Stack) -> Result<(), BadTarget> {
     if target.len() > TARGET_BYTES_MAX {
         return Err(BadTarget::TooLong);
     }

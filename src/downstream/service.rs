@@ -15,6 +15,7 @@ use crate::http::{Limits, Scheme};
 use crate::metrics::Counters;
 use crate::net::{Local, Socket, Stream};
 use crate::proxy::{Proxy, ProxyLimits};
+use crate::tls::Sessions;
 use crate::upstream::{Pool, PoolLimits};
 
 pub struct Service {
@@ -26,10 +27,15 @@ pub struct Service {
     pub(super) ids: RequestIds,
     // Heads and answers are written here first; never held across an await.
     pub(super) scratch: RefCell<Vec<u8>>,
+    worker: usize,
     open: Rc<Cell<usize>>,
     connections_max: usize,
     draining: Cell<bool>,
 }
+
+/// Expired sessions removed in one tick at most: a cache full of them is empty in seconds, and no tick
+/// holds a shard for long.
+const SESSIONS_SWEPT: usize = 256;
 
 impl Service {
     pub fn new(
@@ -64,6 +70,7 @@ impl Service {
             limits,
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
+            worker,
             open: Rc::default(),
             connections_max,
             draining: Cell::new(false),
@@ -98,9 +105,15 @@ impl Service {
         self.draining.get()
     }
 
-    /// Closes pooled connections that waited too long; called once a tick.
+    /// Closes pooled connections that waited too long, and removes expired sessions; called once a tick.
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
+        // One worker is enough for what all share.
+        if self.worker == 0
+            && let Sessions::Cache { cache, clock } = &self.generation.sessions
+        {
+            cache.sweep(clock.now().monotonic, SESSIONS_SWEPT);
+        }
     }
 
     /// Runs one client's connection to its end.

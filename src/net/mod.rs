@@ -12,6 +12,7 @@
 //! and costs 4 KiB more memory for each.
 
 mod buffer;
+mod client_hello;
 mod clock;
 mod deadline;
 mod local;
@@ -20,6 +21,7 @@ mod stream;
 mod tls_stream;
 
 pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};
+pub use client_hello::ClientHello;
 pub use clock::{Clock, Until};
 pub use local::Local;
 pub use socket::Socket;

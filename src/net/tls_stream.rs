@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 
-use rustls::{ProtocolVersion, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
 use crate::tls;
 
@@ -36,7 +36,7 @@ pub struct TlsStream {
 
 impl TlsStream {
     /// Takes over at the ClientHello: `session` has read it; `received` is what came behind it.
-    pub fn new(socket: Socket, local: Local, mut session: ServerConnection, received: Buffer) -> TlsStream {
+    pub(super) fn new(socket: Socket, local: Local, mut session: ServerConnection, received: Buffer) -> TlsStream {
         // Writers seal at most a buffer's worth before they send: the bound is ours.
         session.set_buffer_limit(None);
         TlsStream {
@@ -49,9 +49,9 @@ impl TlsStream {
         }
     }
 
-    /// Looks at the session: version, resumed or not, names.
-    pub fn session<T>(&self, look: impl FnOnce(&ServerConnection) -> T) -> T {
-        look(&self.session.borrow())
+    /// Whether the handshake resumed an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.session.borrow().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it

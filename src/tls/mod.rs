@@ -41,7 +41,7 @@ pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};
-pub use server_config::ServerConfigs;
+pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};
 pub use ticket::TicketKeys;

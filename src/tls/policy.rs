@@ -46,6 +46,9 @@ pub enum ClientAuthMode {
 }
 
 /// The rules for client certificates, ready for use.
+///
+/// A resumed session keeps the identity of its full handshake without asking again: one that was
+/// revoked or ended meanwhile is let in for the session lifetime at most.
 #[derive(Clone)]
 pub struct ClientAuth {
     mode: ClientAuthMode,

@@ -10,9 +10,12 @@ use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
 use super::{CertificateSet, Policy, SiteSessions, TlsProblem};
 
+/// What rustls is told about a site, shared by its connections.
+pub type SharedServerConfig = Arc<ServerConfig>;
+
 /// Makes the configurations of all sites; one for the process.
 ///
-/// A configuration is about 400 bytes plus its certificate: cryptography, verifiers, clock and
+/// A configuration takes some 600 bytes and 3 µs beside its certificate: cryptography, verifiers, clock and
 /// key log are the same object in all of them.
 pub struct ServerConfigs {
     provider: Arc<CryptoProvider>,

@@ -410,3 +410,6 @@ impl Hasher for KeyHasher {
         self.0 = first;
     }
 }
+
+#[cfg(test)]
+mod tests;

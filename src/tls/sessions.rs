@@ -75,6 +75,14 @@ pub struct SiteSessions {
     pub(super) tickets_max: usize,
 }
 
+impl SiteSessions {
+    /// What rustls stores sessions in; for benches, which call it as rustls does.
+    #[doc(hidden)]
+    pub fn storage(&self) -> Arc<dyn StoresServerSessions> {
+        Arc::clone(&self.storage)
+    }
+}
+
 /// The cache as one site sees it.
 struct BoundSessions {
     cache: Arc<SessionCache>,

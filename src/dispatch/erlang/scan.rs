@@ -343,27 +343,47 @@ impl<'a> Cursor<'a> {
     /// A string, with those that follow it.
     pub(super) fn strings(&mut self) -> Result<String, TermError> {
         let mut text = String::new();
+        // Where the row of quotes ends that is known to open no triple-quoted string: a long row of empty
+        // strings is looked over once.
+        let mut known = 0;
         while self.peek() == Some('"') {
-            match self.triple_quotes() {
+            let triple = if self.at < known {
+                None
+            } else {
+                self.triple_quotes()
+            };
+            match triple {
                 Some(quotes) => text.push_str(&self.triple_quoted(quotes)?),
-                None => text.push_str(&self.quoted('"', Opened::String, true)?),
+                None => {
+                    if self.at >= known {
+                        known = self.at + self.quotes();
+                    }
+                    text.push_str(&self.quoted('"', Opened::String, true)?);
+                }
             }
             self.skip_blanks();
         }
         Ok(text)
     }
 
+    /// How many quotes are in a row here.
+    fn quotes(&self) -> usize {
+        self.rest()
+            .bytes()
+            .take_while(|&octet| octet == b'"')
+            .count()
+    }
+
     /// How many quotes, at least three, open a triple-quoted string here. With text behind them on their
     /// line they are the empty string and another, as they were before Erlang/OTP 27.
     fn triple_quotes(&self) -> Option<usize> {
-        let quotes = self
-            .rest()
-            .bytes()
-            .take_while(|&octet| octet == b'"')
-            .count();
-        let line = self.rest().get(quotes..)?.split('\n').next()?;
-        let alone = quotes >= 3 && line.chars().all(is_blank) && self.rest().contains('\n');
-        alone.then_some(quotes)
+        let quotes = self.quotes();
+        if quotes < 3 {
+            return None;
+        }
+        let line = self.rest().get(quotes..)?;
+        let after = line.chars().find(|&c| c == '\n' || !is_blank(c));
+        (after == Some('\n')).then_some(quotes)
     }
 
     /// The lines between two lines of quotes, less the indentation of the second.

@@ -358,6 +358,29 @@ fn nests_so_deep_and_no_deeper() {
     }
 }
 
+/// Each of these took the square of its length in some reader; here a second would be far too much.
+#[test]
+fn long_texts_take_time_in_proportion() {
+    let many = 50_000;
+    let texts = [
+        "\"".repeat(many * 2) + ".",
+        format!("[{}].", "\"a\",".repeat(many) + "b"),
+        format!("[{}].", "\"a\" \"\"\"\" ,".repeat(many) + "b"),
+        format!("\"{}\".", "\\x{41}".repeat(many)),
+        format!("<<{}>>.", "\"a\":256,".repeat(many) + "1"),
+        format!("\"\"\"\n{}  \"\"\".", "  \"\" a\n".repeat(many)),
+        format!("{}.", "\"\"\" ".repeat(many)),
+        format!("{}.", "1".repeat(many)),
+        format!("% {}\n a.", "coding".repeat(many)),
+    ];
+    for text in texts {
+        let start = std::time::Instant::now();
+        let _ = read(text.as_bytes());
+        let took = start.elapsed();
+        assert!(took.as_secs() < 10, "{took:?} for {}", &text[..20]);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn never_panics_on_bytes(text in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {

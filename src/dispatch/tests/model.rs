@@ -164,6 +164,9 @@ proptest! {
             let expected = first_match(&site, target.as_bytes()).map(|index| RuleId(index as u32));
             prop_assert_eq!(sites.matches(SiteId(0), target.as_bytes()), expected, "{}", target);
             prop_assert_eq!(is_dir(target.as_bytes()), read(target.as_bytes()).1, "{}", target);
+            let mut normalized = Vec::new();
+            prop_assert!(write_normalized(target.as_bytes(), &mut normalized));
+            prop_assert_eq!(read(&normalized), read(target.as_bytes()), "{} as {:?}", target, normalized);
             let question = Question {
                 scheme: Scheme::Https, handshake: None, authority: b"example.com", method: b"GET", target: target.as_bytes(),
             };

@@ -2,17 +2,22 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
-use rustls::client::Resumption;
+use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption};
+use rustls::client::{Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::Acceptor;
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup,
-    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
 };
+
+mod serving;
+mod sessions;
 
 use super::*;
 
@@ -64,31 +69,80 @@ fn ecdsa(names: &[&str]) -> CertificateSet {
 }
 
 /// Generating an RSA key takes seconds in a debug build: one for all tests.
-static RSA_KEY: std::sync::LazyLock<Vec<u8>> = std::sync::LazyLock::new(|| {
+static RSA_KEY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
         .unwrap()
         .serialize_der()
 });
 
-/// A client that keeps its sessions, and trusts the certificates of the sets.
-fn client(sets: &[&CertificateSet], version: ProtocolVersion) -> ClientConfig {
+fn provider() -> CryptoProvider {
+    CryptoProvider::clone(ServerConfigs::new(None).provider())
+}
+
+/// A client that keeps its sessions, and trusts the certificates of the set.
+fn client(set: &CertificateSet, version: ProtocolVersion) -> ClientConfig {
+    client_with(set, version, provider(), None)
+}
+
+fn client_with(
+    set: &CertificateSet,
+    version: ProtocolVersion,
+    provider: CryptoProvider,
+    identity: Option<&Identity>,
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    for certificate in sets.iter().flat_map(|set| set.certificates()) {
+    for certificate in set.certificates() {
         roots.add(certificate.chain()[0].clone()).unwrap();
     }
     let version = match version {
         ProtocolVersion::TLSv1_2 => &rustls::version::TLS12,
         _ => &rustls::version::TLS13,
     };
-    let mut config =
-        ClientConfig::builder_with_provider(Arc::clone(ServerConfigs::new(None).provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .unwrap(),
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::in_memory_sessions(256);
     config
+}
+
+/// Of a client: with an authority that vouches for it.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    authority: CertificateDer<'static>,
+}
+
+impl Identity {
+    fn new() -> Identity {
+        let mut authority = CertificateParams::new(vec![]).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority_key = KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["someone".to_owned()])
+            .unwrap()
+            .signed_by(&key, &authority)
+            .unwrap();
+        Identity {
+            chain: vec![leaf.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            authority: authority.der().clone(),
+        }
+    }
+
+    fn policy(&self, mode: ClientAuthMode) -> Policy {
+        let authorities = vec![self.authority.clone()];
+        let auth = ClientAuth::new(mode, authorities, &Arc::new(provider())).unwrap();
+        Policy::new(Versions::default(), vec![b"http/1.1".to_vec()], Some(auth)).unwrap()
+    }
 }
 
 /// What a handshake came to, on the server's side.
@@ -97,17 +151,18 @@ struct Outcome {
     kind: HandshakeKind,
     group: Option<NamedGroup>,
     alpn: Option<Vec<u8>>,
-    /// The leaf the client saw.
-    leaf: Option<CertificateDer<'static>>,
+    /// The leaf the client saw; on a resumed connection the one of the full handshake.
+    leaf: CertificateDer<'static>,
+    client_certificate: bool,
 }
 
-/// A whole connection as the shell drives it, a word each way, `pause` between the ClientHello
-/// and the rest.
+/// A whole connection as the shell drives it, with a word from the client; `pause` happens between
+/// the ClientHello and the rest. Without a clock the shell forgets to mark.
 fn connect(
     client: &Arc<ClientConfig>,
     name: &str,
     server: &Arc<ServerConfig>,
-    clock: &FakeClock,
+    clock: Option<&FakeClock>,
     pause: impl FnOnce(),
 ) -> Result<Outcome, Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -125,7 +180,9 @@ fn connect(
     let mut server = accepted
         .into_connection(Arc::clone(server))
         .map_err(|(error, _)| error)?;
-    origin::mark(&mut server, clock.now());
+    if let Some(clock) = clock {
+        origin::mark(&mut server, clock.now());
+    }
     pause();
     for _ in 0..8 {
         to_client(&mut server, &mut client)?;
@@ -140,10 +197,8 @@ fn connect(
             .negotiated_key_exchange_group()
             .map(|group| group.name()),
         alpn: server.alpn_protocol().map(<[u8]>::to_vec),
-        leaf: client
-            .peer_certificates()
-            .and_then(|chain| chain.first())
-            .map(|leaf| leaf.clone().into_owned()),
+        leaf: client.peer_certificates().unwrap()[0].clone().into_owned(),
+        client_certificate: server.peer_certificates().is_some(),
     })
 }
 
@@ -163,7 +218,7 @@ fn to_client(server: &mut ServerConnection, client: &mut ClientConnection) -> Re
 fn to_server(
     client: &mut ClientConnection,
     server: &mut ServerConnection,
-    clock: &FakeClock,
+    clock: Option<&FakeClock>,
 ) -> Result<(), Error> {
     let mut flight = Vec::new();
     while client.wants_write() {
@@ -173,7 +228,9 @@ fn to_server(
     while !rest.is_empty() {
         server.read_tls(&mut rest).unwrap();
         server.process_new_packets()?;
-        if server.is_handshaking() {
+        if let Some(clock) = clock
+            && server.is_handshaking()
+        {
             origin::mark(server, clock.now());
         }
     }
@@ -233,69 +290,8 @@ impl Bench {
     }
 
     fn kind(&self, client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> HandshakeKind {
-        connect(client, "a.example", server, &self.clock, || {})
+        connect(client, "a.example", server, Some(&self.clock), || {})
             .unwrap()
             .kind
-    }
-}
-
-#[test]
-fn serves_both_versions_with_the_hybrid_key_exchange_and_http_1_1() {
-    let bench = Bench::new(Mode::Off);
-    let set = ecdsa(&["a.example"]);
-    let server = bench.site("a", &Policy::default(), &set);
-    for version in BOTH {
-        let client = Arc::new(client(&[&set], version));
-        let outcome = connect(&client, "a.example", &server, &bench.clock, || {}).unwrap();
-        assert_eq!(outcome.kind, HandshakeKind::Full);
-        assert_eq!(outcome.alpn.as_deref(), Some(&b"http/1.1"[..]));
-        if version == ProtocolVersion::TLSv1_3 {
-            assert_eq!(outcome.group, Some(NamedGroup::X25519MLKEM768));
-        }
-    }
-}
-
-#[test]
-fn a_session_resumes_within_its_lifetime_and_never_after() {
-    let set = ecdsa(&["a.example"]);
-    for mode in STORING {
-        for version in BOTH {
-            let bench = Bench::new(mode);
-            let server = bench.site("a", &Policy::default(), &set);
-            let client = Arc::new(client(&[&set], version));
-            assert_eq!(bench.kind(&client, &server), HandshakeKind::Full);
-            bench.clock.advance(LIFETIME);
-            assert_eq!(
-                bench.kind(&client, &server),
-                HandshakeKind::Resumed,
-                "{mode:?} {version:?}"
-            );
-            bench.clock.advance(Duration::from_millis(1));
-            assert_eq!(
-                bench.kind(&client, &server),
-                HandshakeKind::Full,
-                "{mode:?} {version:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_chain_of_resumptions_ends_with_the_lifetime_of_the_first_handshake() {
-    let set = ecdsa(&["a.example"]);
-    for mode in STORING {
-        for version in BOTH {
-            let bench = Bench::new(mode);
-            let server = bench.site("a", &Policy::default(), &set);
-            let client = Arc::new(client(&[&set], version));
-            let mut kinds = Vec::new();
-            // Every 40 seconds for 1,000: a full handshake at 0, 320, 640 and 960.
-            for _ in 0..25 {
-                kinds.push(bench.kind(&client, &server) == HandshakeKind::Full);
-                bench.clock.advance(Duration::from_secs(40));
-            }
-            let full: Vec<_> = (0..25).filter(|at| kinds[*at]).collect();
-            assert_eq!(full, [0, 8, 16, 24], "{mode:?} {version:?}");
-        }
     }
 }
