@@ -2,6 +2,13 @@
 
 mod harness;
 
+mod bodies;
+mod connections;
+mod cut;
 mod decisions;
 mod demo;
+mod fields;
+mod limits;
 mod sites;
+mod smuggling;
+mod upstreams;

@@ -21,8 +21,8 @@ pub struct Upstream {
 
 enum Address {
     Tcp(SocketAddr),
-    Unix(PathBuf, /// Removed when dropped.
-    TempDir),
+    /// The directory goes when this is dropped.
+    Unix(PathBuf, TempDir),
 }
 
 #[derive(Default)]
