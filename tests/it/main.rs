@@ -3,12 +3,16 @@
 mod harness;
 
 mod bodies;
+mod bulk;
 mod connections;
 mod cut;
 mod decisions;
 mod demo;
 mod fields;
+mod lifecycle;
 mod limits;
+mod sessions;
 mod sites;
 mod smuggling;
+mod upgrade;
 mod upstreams;

@@ -34,6 +34,9 @@ impl Issued {
     }
 }
 
-pub fn sha256(bytes: &[u8]) -> Vec<u8> {
-    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
+/// Of all pieces, one behind the other.
+pub fn sha256(pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    pieces.into_iter().for_each(|piece| digest.update(&piece));
+    digest.finish().as_ref().to_vec()
 }

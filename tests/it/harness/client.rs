@@ -113,6 +113,12 @@ impl Client {
         result
     }
 
+    /// To read from: what was read ahead, then the connection.
+    pub fn unread_first(&mut self) -> impl Read + '_ {
+        let unread = std::mem::take(&mut self.unread);
+        io::Cursor::new(unread).chain(self)
+    }
+
     /// Exactly so many bytes.
     #[track_caller]
     pub fn take(&mut self, count: usize) -> Vec<u8> {
@@ -165,14 +171,6 @@ impl Client {
                 let _ = tls.flush();
                 tls.sock.shutdown(Shutdown::Write);
             }
-        }
-    }
-
-    /// Ends our side of the connection below TLS, without a word.
-    pub fn cut(&mut self) {
-        match &self.stream {
-            Stream::Plain(wire) => wire.shutdown(Shutdown::Write),
-            Stream::Tls(tls, _) => tls.sock.shutdown(Shutdown::Write),
         }
     }
 
@@ -287,6 +285,7 @@ impl Tls {
     /// The same with another name, sessions included.
     #[track_caller]
     pub fn connect_as(&self, address: SocketAddr, name: &str) -> Client {
+        self.config();
         Tls { sni: Some(name.to_owned()), ..self.clone() }.connect(address).expect("a handshake")
     }
 

@@ -236,6 +236,26 @@ impl Peer {
         message::take(&mut from, unread, count)
     }
 
+    /// The digest of exactly so many bytes, which are not recorded.
+    pub fn digest(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut left = count;
+        let mut failed = None;
+        let digest = super::sha256(std::iter::from_fn(|| {
+            if left == 0 {
+                return None;
+            }
+            let mut piece = std::mem::take(&mut self.unread);
+            if piece.is_empty()
+                && let Err(error) = message::more(&mut self.wire, &mut piece)
+            {
+                failed = Some(error);
+            }
+            left = left.checked_sub(piece.len()).filter(|_| !piece.is_empty()).unwrap_or(0);
+            Some(piece)
+        }));
+        failed.map_or(Ok(digest), Err)
+    }
+
     /// Reads to the end of the stream.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let (mut from, unread) = self.reader();
@@ -245,11 +265,6 @@ impl Peer {
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.wire.write_all(bytes)
-    }
-
-    /// One write of what is taken without waiting long; how much was taken.
-    pub fn send_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.wire.write(bytes)
     }
 
     /// Ends our side; reading goes on.
