@@ -22,15 +22,14 @@ pub enum Bound {
 }
 
 impl Site {
-    /// The target as rules see it, its language prefix cut.
+    /// Reads the target as rules see it, its language prefix cut, into an empty reading.
     #[inline]
-    pub(super) fn read<'a>(&self, target: &'a [u8]) -> Result<Reading<'a>, BadTarget> {
-        let mut reading = Reading::new(target)?;
+    pub(super) fn read<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
+        reading.read(target)?;
         if !self.written.languages.is_empty() {
-            reading
-                .cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
+            reading.cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
         }
-        Ok(reading)
+        Ok(())
     }
 }
 
@@ -39,33 +38,24 @@ impl Sites {
     /// what is no target. Allocates nothing.
     pub fn matches(&self, site: SiteId, target: &[u8]) -> Option<RuleId> {
         let site = self.site(site);
-        let reading = site.read(target).ok()?;
-        site.table
-            .first_match(&reading)
-            .map(|index| RuleId(index as u32))
+        let mut reading = Reading::empty();
+        site.read(target, &mut reading).ok()?;
+        site.table.first_match(&reading).map(|index| RuleId(index as u32))
     }
 
     /// Appends what the variables of a rule that [matches](Self::matches) are bound to, in the order
     /// of the path; a language prefix that was cut comes first, as `z_language`. Allocates.
     pub fn bindings(&self, site: SiteId, rule: RuleId, target: &[u8], out: &mut Vec<Binding>) {
         let site = self.site(site);
-        let (Some(rule), Ok(reading), Ok((segments, _))) =
-            (site.rule(rule), site.read(target), all_segments(target))
-        else {
+        let mut reading = Reading::empty();
+        let read = site.read(target, &mut reading);
+        let (Some(rule), Ok(()), Ok((segments, _))) = (site.rule(rule), read, all_segments(target)) else {
             return;
         };
         let mut segments = segments.into_iter();
-        let mut bind = |name: &str, value| {
-            out.push(Binding {
-                name: name.to_owned(),
-                value,
-            })
-        };
+        let mut bind = |name: &str, value| out.push(Binding { name: name.to_owned(), value });
         if reading.prefix_cut() {
-            bind(
-                "z_language",
-                Bound::Segment(segments.next().map(notation).unwrap_or_default()),
-            );
+            bind("z_language", Bound::Segment(segments.next().map(notation).unwrap_or_default()));
         }
         for (index, element) in rule.path.iter().enumerate() {
             if *element == Element::Rest && index + 1 == rule.path.len() {
