@@ -244,7 +244,7 @@ impl Sites {
             return if options { Action::Forward } else { Action::Refuse(Refusal::BadTarget) };
         }
         let mut reading = Reading::empty();
-        match site.read(question.target, &mut reading) {
+        match site.read_into(question.target, &mut reading) {
             Ok(()) => {}
             Err(BadTarget::Form) => return Action::Refuse(Refusal::BadTarget),
             Err(BadTarget::TooLong) => return Action::Refuse(Refusal::TargetTooLong),

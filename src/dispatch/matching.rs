@@ -22,9 +22,16 @@ pub enum Bound {
 }
 
 impl Site {
-    /// Reads the target as rules see it, its language prefix cut, into an empty reading.
+    /// The target as rules see it, its language prefix cut.
+    pub(super) fn read<'a>(&self, target: &'a [u8]) -> Result<Reading<'a>, BadTarget> {
+        let mut reading = Reading::empty();
+        self.read_into(target, &mut reading)?;
+        Ok(reading)
+    }
+
+    /// [`read`](Self::read) into an empty reading: on the request path it is not moved.
     #[inline]
-    pub(super) fn read<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
+    pub(super) fn read_into<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
         reading.read(target)?;
         if !self.written.languages.is_empty() {
             reading.cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
@@ -39,7 +46,7 @@ impl Sites {
     pub fn matches(&self, site: SiteId, target: &[u8]) -> Option<RuleId> {
         let site = self.site(site);
         let mut reading = Reading::empty();
-        site.read(target, &mut reading).ok()?;
+        site.read_into(target, &mut reading).ok()?;
         site.table.first_match(&reading).map(|index| RuleId(index as u32))
     }
 
@@ -47,9 +54,9 @@ impl Sites {
     /// of the path; a language prefix that was cut comes first, as `z_language`. Allocates.
     pub fn bindings(&self, site: SiteId, rule: RuleId, target: &[u8], out: &mut Vec<Binding>) {
         let site = self.site(site);
-        let mut reading = Reading::empty();
-        let read = site.read(target, &mut reading);
-        let (Some(rule), Ok(()), Ok((segments, _))) = (site.rule(rule), read, all_segments(target)) else {
+        let (Some(rule), Ok(reading), Ok((segments, _))) =
+            (site.rule(rule), site.read(target), all_segments(target))
+        else {
             return;
         };
         let mut segments = segments.into_iter();
