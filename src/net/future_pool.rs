@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// Bytes of a place. A future that is larger does not compile.
-const PLACE: Layout = match Layout::from_size_align(16 * 1024, 16) {
+const PLACE: Layout = match Layout::from_size_align(16 * 1024, 128) {
     Ok(layout) => layout,
     Err(_) => panic!("a layout of constants"),
 };

@@ -1,6 +1,8 @@
 //! What the sockets of one worker share: clock, deadlines, buffers, places for futures.
 
+use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::buffer::BufferPool;
 use super::clock::Clock;
@@ -25,6 +27,12 @@ impl Local {
     pub fn tick(&self) {
         self.clock.tick();
         self.deadlines.tick();
+    }
+
+    /// Ends after `time`. May be dropped before.
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
+        // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
+        self.futures.place(monoio::time::sleep(time))
     }
 
     /// Ends the wait of every connection that is between two requests.
