@@ -87,7 +87,8 @@ impl Proxy {
         }
         answered.set(true);
         loop {
-            if !buffer.is_empty() {
+            // The end is told even when no byte is left to go with it: over TLS by close_notify.
+            if !buffer.is_empty() || part.end {
                 self.counters.bytes_sent.add(buffer.len() as u64);
                 let sent = responder.send(&mut buffer, part.end).await;
                 sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;

@@ -1,0 +1,61 @@
+//! What cases are written with: the real program, a recording site server, a raw client.
+//!
+//! Nothing here waits for time to pass: it waits for a line, a byte, an end or a state, and gives up after
+//! [`PATIENCE`] with what it saw.
+
+mod certificate;
+mod client;
+mod message;
+mod server;
+mod upstream;
+mod wire;
+
+pub use certificate::{Issued, sha256};
+pub use client::{Client, End, Tls};
+pub use message::Message;
+pub use server::{PROGRAM, Server, Setup, run_to_end};
+pub use upstream::{Upstream, response_with};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a case fails. Generous: the machine may be busy building.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `state` is true.
+#[track_caller]
+pub fn wait_until(what: &str, mut state: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !state() {
+        assert!(since.elapsed() < PATIENCE, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs a case with one worker and with two.
+pub fn with_one_worker_and_two(case: impl Fn(usize)) {
+    for workers in [1, 2] {
+        case(workers);
+    }
+}
+
+/// Says that a case did not run, and why. In CI that is a failure: `.ci/run` sets `PORTCULLIS_CI`.
+pub fn skip(why: &str) {
+    println!("skipped: {why}");
+    eprintln!("skipped: {why}");
+    assert!(std::env::var_os("PORTCULLIS_CI").is_none_or(|value| value != "1"), "skipped in CI: {why}");
+}
+
+/// A site as TOML; more keys can be appended.
+pub fn site(name: &str, hosts: &[&str], upstream: &Upstream) -> String {
+    format!("[[site]]\nname = {name:?}\nhosts = {hosts:?}\nupstream = [{:?}]\n", upstream.url())
+}
+
+/// The program in front of one site server, for any name.
+pub fn serve(upstream: &Upstream) -> Server {
+    Server::start(&any_site(upstream))
+}
+
+/// One site for any name.
+pub fn any_site(upstream: &Upstream) -> String {
+    site("any", &["a.test", "*"], upstream)
+}
