@@ -34,6 +34,7 @@ mod language;
 mod matching;
 mod path;
 mod pattern;
+pub mod proof;
 mod redirect;
 pub mod rule;
 mod site;
