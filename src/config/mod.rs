@@ -51,7 +51,7 @@ pub use files::{Files, FilesInMemory};
 pub use generation::{Endpoint, Generation, ServedSite, SiteTls, UpstreamId};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
-pub use problem::{Level, Problem, Problems};
+pub use problem::{Level, Problem, Problems, Remark};
 
 use message::What;
 use reader::Reader;
@@ -65,13 +65,18 @@ use reader::Reader;
 /// `Config::warnings`.
 pub fn read(root: &Path, files: &mut dyn Files, overrides: &Overrides) -> Result<Config, Problems> {
     let mut reader = Reader::new(files);
-    match config(&mut reader, root, overrides) {
-        Some(mut config) if !reader.has_errors() => {
-            config.files = reader.files_read();
-            config.warnings = reader.into_problems();
-            Ok(config)
-        }
-        _ => Err(Problems::new(reader.into_problems())),
+    let config = config(&mut reader, root, overrides);
+    let files = reader.files_read();
+    let found = reader.into_problems();
+    match (config, Problems::new(found.clone())) {
+        (Some(config), None) => Ok(Config {
+            files,
+            warnings: found,
+            ..config
+        }),
+        (_, Some(problems)) => Err(problems),
+        // `root` reports why it has no table, so there is an error; should that ever fail, nothing is served.
+        (None, None) => Err(Problems::of_file(root)),
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::message::What;
+use crate::config::words::Words;
 use crate::dispatch::Place;
 
 /// Characters of a line that are shown; a longer one is cut around the mark.
@@ -31,8 +32,27 @@ pub struct Problems {
 #[derive(Clone, Debug)]
 pub struct Problem {
     level: Level,
-    what: What,
+    said: Said,
     at: At,
+}
+
+#[derive(Clone, Debug)]
+enum Said {
+    Here(What),
+    Elsewhere(Remark),
+}
+
+/// What another room says about something it was configured with, for [`Problem::elsewhere`].
+#[derive(Clone, Debug)]
+pub struct Remark {
+    /// Stable, in the manner of `certificate-expired`.
+    pub code: &'static str,
+    /// What happened, without its place.
+    pub message: String,
+    /// Stands beside the mark; may be empty.
+    pub label: String,
+    /// What to do; may be empty.
+    pub advice: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +66,12 @@ pub enum Level {
 /// Where a problem is.
 #[derive(Clone, Debug)]
 pub(super) enum At {
-    /// `text`: the whole line without its end. `marked`: characters under the mark, at least 1.
     Line {
         place: Place,
-        text: String,
-        marked: usize,
+        excerpt: Excerpt,
     },
+    /// `Line` without the line at hand.
+    Place(Place),
     /// A file as a whole.
     File(Arc<Path>),
     /// A flag of the command line, `--workers`.
@@ -59,9 +79,23 @@ pub(super) enum At {
 }
 
 impl Problems {
-    pub(super) fn new(list: Vec<Problem>) -> Self {
-        debug_assert!(list.iter().any(|problem| problem.level == Level::Error));
-        Self { list }
+    /// Those of `list`, in this order; `None` when none of them is an error.
+    #[must_use]
+    pub fn new(list: Vec<Problem>) -> Option<Self> {
+        list.iter()
+            .any(|problem| problem.level == Level::Error)
+            .then_some(Self { list })
+    }
+
+    /// The one problem of a file that cannot be read, for a reason nobody told.
+    pub(super) fn of_file(path: &Path) -> Self {
+        let what = What::FileUnreadable {
+            path: path.to_owned(),
+            cause: std::io::ErrorKind::Other,
+        };
+        Self {
+            list: vec![Problem::new(Level::Error, what, At::File(path.into()))],
+        }
     }
 
     /// Errors and warnings, in order.
@@ -79,7 +113,47 @@ impl Problems {
 
 impl Problem {
     pub(super) fn new(level: Level, what: What, at: At) -> Self {
-        Self { level, what, at }
+        Self {
+            level,
+            said: Said::Here(what),
+            at,
+        }
+    }
+
+    /// A problem that another room found, such as a certificate that does not cover a host, in the same
+    /// layout. `text`: the file of `place` when it is at hand, for the line.
+    #[must_use]
+    pub fn elsewhere(level: Level, remark: Remark, place: &Place, text: Option<&str>) -> Self {
+        let index = (place.line as usize).checked_sub(1);
+        let at = match index.map(|index| text.and_then(|text| text.lines().nth(index))) {
+            None => At::Flag(place.file.clone()),
+            Some(None) => At::Place(place.clone()),
+            Some(Some(line)) => At::Line {
+                place: place.clone(),
+                excerpt: Excerpt::new(line, place.column, 1),
+            },
+        };
+        Self {
+            level,
+            said: Said::Elsewhere(remark),
+            at,
+        }
+    }
+
+    fn words(&self) -> Words {
+        match &self.said {
+            Said::Here(what) => what.words(),
+            Said::Elsewhere(Remark {
+                message,
+                label,
+                advice,
+                ..
+            }) => Words {
+                message: message.clone(),
+                label: label.clone(),
+                advice: advice.clone(),
+            },
+        }
     }
 
     #[must_use]
@@ -90,14 +164,17 @@ impl Problem {
     /// A stable word for the kind of problem, such as `unknown-key`.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.what.code()
+        match &self.said {
+            Said::Here(what) => what.code(),
+            Said::Elsewhere(remark) => remark.code,
+        }
     }
 
     /// The line it is in; `None` when it is about a whole file or a flag.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         match &self.at {
-            At::Line { place, .. } => Some(place),
+            At::Line { place, .. } | At::Place(place) => Some(place),
             At::File(_) | At::Flag(_) => None,
         }
     }
@@ -106,7 +183,7 @@ impl Problem {
     /// `label` stands beside the mark on the terminal; both it and `advice` may be empty.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        let words = self.what.words();
+        let words = self.words();
         let mut object = serde_json::json!({
             "level": match self.level { Level::Error => "error", Level::Warning => "warning" },
             "code": self.code(),
@@ -115,7 +192,7 @@ impl Problem {
             "advice": words.advice,
         });
         match &self.at {
-            At::Line { place, .. } => {
+            At::Line { place, .. } | At::Place(place) => {
                 object["file"] = place.file.to_string_lossy().into();
                 object["line"] = place.line.into();
                 object["column"] = place.column.into();
@@ -143,25 +220,33 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.what.words();
+        let words = self.words();
         let level = match self.level {
             Level::Error => "",
             Level::Warning => "warning: ",
         };
         let message = visible(&words.message);
         match &self.at {
-            At::Line {
-                place,
-                text,
-                marked,
-            } => {
+            At::Line { place, excerpt } => {
                 let file = place.file.display();
                 write!(
                     f,
                     "{file}:{}:{}: {level}{message}",
                     place.line, place.column
                 )?;
-                excerpt(f, place, text, *marked, &visible(&words.label))?;
+                write_excerpt(f, place.line, excerpt, &visible(&words.label))?;
+            }
+            At::Place(place) => {
+                write!(
+                    f,
+                    "{}:{}:{}: {level}{message}",
+                    place.file.display(),
+                    place.line,
+                    place.column
+                )?;
+                if !words.label.is_empty() {
+                    write!(f, " ({})", visible(&words.label))?;
+                }
             }
             At::File(name) | At::Flag(name) => {
                 write!(f, "{}: {level}{message}", name.display())?;
@@ -177,36 +262,57 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The line and the mark below it.
-fn excerpt(
-    f: &mut fmt::Formatter<'_>,
-    place: &Place,
-    text: &str,
+/// A line of a file, cut to what is shown: a problem keeps no more of it.
+#[derive(Clone, Debug)]
+pub(super) struct Excerpt {
+    shown: String,
+    /// Characters of `shown` before the mark.
+    indent: usize,
+    /// Characters under the mark, at least 1.
     marked: usize,
+}
+
+impl Excerpt {
+    /// `line`: without its end. `column`: from 1, in characters, as `marked` is.
+    pub(super) fn new(line: &str, column: u32, marked: usize) -> Self {
+        let column = column.saturating_sub(1) as usize;
+        let length = line.chars().count();
+        let start = if length > SHOWN_MAX {
+            column.saturating_sub(BEFORE_MARK)
+        } else {
+            0
+        };
+        let inside: String = line.chars().skip(start).take(SHOWN_MAX).collect();
+        let front = if start > 0 { "…" } else { "" };
+        let back = if start + SHOWN_MAX < length {
+            "…"
+        } else {
+            ""
+        };
+        let before = (column - start).min(SHOWN_MAX);
+        Self {
+            shown: format!("{front}{}{back}", visible(&inside)),
+            indent: before + front.chars().count(),
+            marked: marked.clamp(1, (SHOWN_MAX - before).max(1)),
+        }
+    }
+}
+
+fn write_excerpt(
+    f: &mut fmt::Formatter<'_>,
+    line: u32,
+    excerpt: &Excerpt,
     label: &str,
 ) -> fmt::Result {
-    let column = place.column.saturating_sub(1) as usize;
-    let line = visible(text);
-    let length = line.chars().count();
-    let (start, cut_front) = if length > SHOWN_MAX && column > BEFORE_MARK {
-        (column - BEFORE_MARK, true)
-    } else {
-        (0, false)
-    };
-    let shown: String = line.chars().skip(start).take(SHOWN_MAX).collect();
-    let cut_back = start + SHOWN_MAX < length;
-    let front = if cut_front { "…" } else { "" };
-    let back = if cut_back { "…" } else { "" };
-
-    let number = place.line.to_string();
+    let Excerpt {
+        shown,
+        indent,
+        marked,
+    } = excerpt;
+    let number = line.to_string();
     let gutter = " ".repeat(number.len());
-    let indent = " ".repeat(column - start + front.chars().count());
-    let room = (SHOWN_MAX + start).saturating_sub(column).max(1);
-    let mark = "^".repeat(marked.clamp(1, room));
-    write!(
-        f,
-        "\n  {number} | {front}{shown}{back}\n  {gutter} | {indent}{mark}"
-    )?;
+    let (indent, mark) = (" ".repeat(*indent), "^".repeat(*marked));
+    write!(f, "\n  {number} | {shown}\n  {gutter} | {indent}{mark}")?;
     if !label.is_empty() {
         write!(f, " {label}")?;
     }
@@ -242,9 +348,8 @@ mod tests {
             Level::Error,
             What::NotUtf8 {},
             At::Line {
+                excerpt: Excerpt::new(text, column, marked),
                 place,
-                text: text.to_owned(),
-                marked,
             },
         )
         .to_string()
@@ -256,6 +361,39 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], "  7 |  key = \"ä\" # \u{fffd}[31m");
         assert_eq!(lines[2], "    |        ^^^ from here on");
+    }
+
+    #[test]
+    fn other_rooms_say_it_in_the_same_layout() {
+        let place = Place {
+            file: Path::new("a.toml").into(),
+            line: 2,
+            column: 5,
+        };
+        let remark = Remark {
+            code: "certificate-expired",
+            message: "the certificate ended yesterday".to_owned(),
+            label: "this one".to_owned(),
+            advice: "renew it".to_owned(),
+        };
+        let with = Problem::elsewhere(Level::Error, remark.clone(), &place, Some("one\ntwo = 2\n"));
+        assert_eq!(
+            with.to_string(),
+            "a.toml:2:5: the certificate ended yesterday\n  2 | two = 2\n    |     ^ this one\n  do: renew it"
+        );
+        let without = Problem::elsewhere(Level::Warning, remark.clone(), &place, None);
+        assert_eq!(
+            without.to_string(),
+            "a.toml:2:5: warning: the certificate ended yesterday (this one)\n  do: renew it"
+        );
+        let flag = Place {
+            file: Path::new("--https").into(),
+            line: 0,
+            column: 0,
+        };
+        let of_flag = Problem::elsewhere(Level::Error, remark, &flag, None);
+        assert!(of_flag.to_string().starts_with("--https: the certificate"));
+        assert_eq!(of_flag.code(), "certificate-expired");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::What;
 use crate::config::near::nearest;
-use crate::config::problem::{At, Level, Problem};
+use crate::config::problem::{At, Excerpt, Level, Problem};
 use crate::config::written::{self, Broken, Spot, Table, Text};
 use crate::dispatch::{Place, Rule, zotonic};
 
@@ -87,7 +87,13 @@ impl<'f> Reader<'f> {
     }
 
     fn found(&mut self, level: Level, at: Spot, what: What) {
-        if self.found.len() >= defaults::PROBLEMS_MAX {
+        // Counted apart, so that warnings never push out the errors.
+        let alike = self
+            .found
+            .iter()
+            .filter(|found| found.problem.level() == level)
+            .count();
+        if alike >= defaults::PROBLEMS_MAX {
             return;
         }
         let text = self.text(at.source);
@@ -95,10 +101,12 @@ impl<'f> Reader<'f> {
             At::Flag(text.name.clone())
         } else {
             let (line, marked) = text.line_text(at.start, at.end);
-            At::Line {
-                place: text.place(at.start),
-                text: line.to_owned(),
-                marked,
+            {
+                let place = text.place(at.start);
+                At::Line {
+                    excerpt: Excerpt::new(line, place.column, marked),
+                    place,
+                }
             }
         };
         // In a file that could not be parsed in full, what is missing may stand in the lost part, and what

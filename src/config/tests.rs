@@ -309,9 +309,17 @@ fn what_is_written_is_what_is_meant() {
 
     // Dispatch takes the sites in the same order, and what redirects are built with.
     let sites = crate::dispatch::Sites::compile(config.site_rules(), config.listen.ports(0, 0));
-    let sites = sites.map_err(|problems| problems.len()).expect("the reader compiled them");
+    let sites = sites
+        .map_err(|problems| problems.len())
+        .expect("the reader compiled them");
     assert_eq!(sites.len(), config.sites.len());
-    assert_eq!(sites.ports(), crate::dispatch::Ports { http: Some(80), https: Some(8443) });
+    assert_eq!(
+        sites.ports(),
+        crate::dispatch::Ports {
+            http: Some(80),
+            https: Some(8443)
+        }
+    );
 
     // Paths of an included file are relative to it.
     let Source::Directory { directory } = &config.sites[2].certificate[0].source else {
@@ -463,6 +471,19 @@ fn the_reference_lists_every_key_and_its_default() {
         rows += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let (_, planned) = text
+        .split_once("\n## Not in this version\n")
+        .expect("it says what is not there yet");
+    for word in super::keys::TABLES
+        .iter()
+        .flat_map(|table| table.unavailable)
+        .chain(super::keys::SOURCES_UNAVAILABLE)
+    {
+        assert!(
+            planned.contains(&format!("`{word}`")),
+            "{word} is not available, and the reference does not say so"
+        );
+    }
     let written = text.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(written, rows, "rows of keys that do not exist");
 }
@@ -547,4 +568,56 @@ fn no_mutation_of_a_file_panics() {
             assert!(problems.to_json().is_array());
         }
     }
+}
+
+/// The reader ignores what dispatch says about hosts, which holds as long as it lets nothing pass that dispatch
+/// refuses.
+#[test]
+fn dispatch_takes_every_host_that_is_read() {
+    use crate::dispatch::{Ports, Sites};
+
+    let pieces = [
+        "a",
+        "A9",
+        "*",
+        ".",
+        "-",
+        "_",
+        "[",
+        "]",
+        ":",
+        "::1",
+        "1",
+        "255",
+        "127.0.0.1",
+        "2001:db8::",
+        "xn--",
+        "é",
+    ];
+    let mut taken = 0;
+    for number in 0..pieces.len().pow(4) {
+        let text: String = (0..4)
+            .map(|place| pieces[number / pieces.len().pow(place) % pieces.len()])
+            .collect();
+        let Ok(pattern) = super::address::host(&text) else {
+            continue;
+        };
+        taken += 1;
+        if taken % 7 != 0 {
+            continue;
+        }
+        let config = read_text(&SITE.replace("a.example", &pattern.to_string()));
+        let config = config.unwrap_or_else(|problems| panic!("{text}: {problems}"));
+        let compiled = Sites::compile(config.site_rules(), Ports::default());
+        assert!(compiled.is_ok(), "{text}: {:?}", compiled.err());
+    }
+    assert!(taken > 100, "{taken}");
+}
+
+#[test]
+fn a_flood_of_problems_is_cut_and_stays_an_error() {
+    let rules = "{ name = \"a\", path = \"a\" },\n".repeat(3_000);
+    let text = format!("{SITE}dispatch = [\n{rules}]\n");
+    let problems = read_text(&text).expect_err("no path starts with a slash");
+    assert_eq!(problems.all().len(), 1_000);
 }

@@ -532,9 +532,8 @@ fn example(table: &str, key: &str) -> String {
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
         ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),
-        _ => format!(
-            "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it"
-        ),
+        _ => "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it"
+            .to_owned(),
     }
 }
 

@@ -233,9 +233,7 @@ pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) 
     let table = convert_table(source, text, root.get_ref(), whole);
     let mut broken: Vec<(Spot, Broken)> = Vec::new();
     for error in errors {
-        let span = error
-            .span()
-            .unwrap_or_else(|| text.text.len()..text.text.len());
+        let span = error.span().unwrap_or(text.text.len()..text.text.len());
         let at = spot(source, text, span);
         // One mistake often breaks the rest of its line as well: the first message says it best.
         if broken
