@@ -78,7 +78,7 @@ fn wants_the_scheme_of_the_table() {
         for (target, row) in table {
             for came in [Scheme::Http, Scheme::Https] {
                 let wanted = row[column];
-                let expected = if wanted == "as it came" || wanted == came.name() {
+                let expected = if wanted == "as it came" || wanted == came.as_str() {
                     "forward".to_owned()
                 } else {
                     format!("302 {wanted}://example.com{target}")
