@@ -83,4 +83,4 @@ fn one(decider: &Decider, request: &Request, as_json: bool) -> io::Result<ExitCo
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,7 @@ mod explain;
 mod files;
 mod flags;
 pub(crate) mod logging;
+mod replay;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub fn main() -> ExitCode {
         Command::Run(flags) => run(&flags),
         Command::Check { config, json } => check(&config, json),
         Command::Explain(flags) => explain::main(&flags),
-        Command::Replay(_) => todo!(),
+        Command::Replay(flags) => replay::main(&flags),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
         Command::Demo(flags) => demo::main(&flags.http, &flags.https),
         Command::Completions { shell } => {
