@@ -131,7 +131,7 @@ impl Service {
                 let shaken = self.local.futures.place(handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
                     let visitor = Visitor { peer, scheme, handshake_site: Some(site) };
-                    http1::serve(self, &Stream::Tls(Box::new(tls)), visitor).await;
+                    http1::serve(self, &Stream::Tls(tls), visitor).await;
                 }
             }
         }
