@@ -19,10 +19,8 @@ fn decision(criterion: &mut Criterion) {
             method: b"GET",
             target,
         };
-        let questions: Vec<Question<'_>> = targets
-            .into_iter()
-            .map(|target| question(target.into_bytes().leak()))
-            .collect();
+        let questions: Vec<Question<'_>> =
+            targets.into_iter().map(|target| question(target.into_bytes().leak())).collect();
         group.bench_function(format!("{count} rules, 16 targets in turn"), |bencher| {
             let mut turn = 0;
             bencher.iter(|| {

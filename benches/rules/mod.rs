@@ -26,23 +26,14 @@ pub fn sites(rules: usize) -> Sites {
         ("archive", "#/archive/<^[0-9]{4}$>/<^[0-9]{2}$>", None),
         ("feed", "#/feed/*", Some(Ssl::Http)),
     ];
-    let last = [
-        ("short", "<^[0-9]+$>", None),
-        ("two", "{category}/{id}/view", None),
-    ];
+    let last = [("short", "<^[0-9]+$>", None), ("two", "{category}/{id}/view", None)];
     let modules = rules.saturating_sub(first.len() + last.len());
-    let mut list: Vec<Rule> = first
-        .iter()
-        .map(|&(name, path, ssl)| rule(name, path, 0, ssl))
-        .collect();
+    let mut list: Vec<Rule> = first.iter().map(|&(name, path, ssl)| rule(name, path, 0, ssl)).collect();
     list.extend((0..modules).map(|number| {
         let (name, path, ssl) = module[number % module.len()];
         rule(name, path, number / module.len(), ssl)
     }));
-    list.extend(
-        last.iter()
-            .map(|&(name, path, ssl)| rule(name, path, 0, ssl)),
-    );
+    list.extend(last.iter().map(|&(name, path, ssl)| rule(name, path, 0, ssl)));
     list.truncate(rules);
     let site = SiteRules {
         name: "example".into(),
@@ -58,10 +49,7 @@ pub fn sites(rules: usize) -> Sites {
         rules: list,
         tls_policy: 0,
     };
-    let ports = Ports {
-        http: Some(80),
-        https: Some(443),
-    };
+    let ports = Ports { http: Some(80), https: Some(443) };
     Sites::compile(vec![site], ports).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
@@ -92,31 +80,16 @@ pub fn targets(rules: usize) -> Vec<String> {
 
 /// `#` is the module, `{x}` a variable, `<x>` a pattern, `$` a language.
 fn rule(name: &str, path: &str, module: usize, ssl: Option<Ssl>) -> Rule {
-    let elements =
-        path.split('/')
-            .filter(|element| !element.is_empty())
-            .map(|element| match element {
-                "*" => Element::Rest,
-                "$" => Element::Language,
-                "#" => Element::Literal(format!("module{module}").into_bytes()),
-                _ if element.starts_with('{') => {
-                    Element::Variable(element[1..element.len() - 1].into())
-                }
-                _ if element.starts_with('<') => Element::Pattern {
-                    name: "id".into(),
-                    pattern: element[1..element.len() - 1].into(),
-                },
-                _ => Element::Literal(element.as_bytes().into()),
-            });
-    let place = Place {
-        file: Arc::from(Path::new("dispatch")),
-        line: 1,
-        column: 1,
-    };
-    Rule {
-        name: format!("{name}{module}"),
-        path: elements.collect(),
-        ssl,
-        place,
-    }
+    let elements = path.split('/').filter(|element| !element.is_empty()).map(|element| match element {
+        "*" => Element::Rest,
+        "$" => Element::Language,
+        "#" => Element::Literal(format!("module{module}").into_bytes()),
+        _ if element.starts_with('{') => Element::Variable(element[1..element.len() - 1].into()),
+        _ if element.starts_with('<') => {
+            Element::Pattern { name: "id".into(), pattern: element[1..element.len() - 1].into() }
+        }
+        _ => Element::Literal(element.as_bytes().into()),
+    });
+    let place = Place { file: Arc::from(Path::new("dispatch")), line: 1, column: 1 };
+    Rule { name: format!("{name}{module}"), path: elements.collect(), ssl, place }
 }

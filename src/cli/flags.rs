@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::explain::url::{self, Header, Url};
 use crate::config::Overrides;
+use crate::http::Scheme;
 use crate::worker::Ring;
 
 /// A TLS front end for site servers: certificates by SNI, a bounded session cache, and dispatch rules that
@@ -32,6 +34,8 @@ pub enum Command {
     },
     /// Say what a request gets, and why: site, rule, scheme, redirect, certificate, upstream
     Explain(ExplainFlags),
+    /// Decide the requests of an access log anew, and list what changes. Exit 0: nothing, 3: something
+    Replay(ReplayFlags),
     /// Print rules of another program as TOML
     Import {
         #[command(subcommand)]
@@ -99,20 +103,45 @@ pub struct ExplainFlags {
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
     /// Such as https://example.com/logon
-    #[arg(required_unless_present = "batch")]
-    pub url: Option<String>,
+    #[arg(required_unless_present = "batch", value_parser = Url::parse)]
+    pub url: Option<Url>,
     /// The request's method
-    #[arg(long, default_value = "GET")]
+    #[arg(long, default_value = "GET", value_parser = url::method)]
     pub method: String,
-    /// The name in the TLS handshake, when it is not the URL's host
+    /// The name in the TLS handshake, when it is not the URL's host; empty for none
     #[arg(long, value_name = "NAME")]
     pub sni: Option<String>,
+    /// "Host: NAME", when it is not the URL's host; no other field decides anything
+    #[arg(long, value_name = "FIELD", value_parser = Header::parse)]
+    pub header: Option<Header>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Read lines of scheme, host and target, separated by tabs, and print a JSON object for each
-    #[arg(long, conflicts_with_all = ["url", "sni", "json"])]
+    #[arg(long, conflicts_with_all = ["url", "sni", "header", "json"])]
     pub batch: bool,
+}
+
+#[derive(Args)]
+pub struct ReplayFlags {
+    /// The configuration that would serve
+    #[arg(short, long, value_name = "NEW")]
+    pub config: PathBuf,
+    /// The one it is held against; without it, what the first one decides is counted
+    #[arg(long, value_name = "OLD")]
+    pub against: Option<PathBuf>,
+    /// An access log: combined, with or without the virtual host in front, or JSON lines; "-" is standard input
+    #[arg(value_name = "LOG")]
+    pub log: PathBuf,
+    /// The scheme of requests whose line does not say it
+    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
+    pub scheme: Option<Scheme>,
+    /// The host of requests whose line does not say it
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Subcommand)]
@@ -133,6 +162,10 @@ pub struct DemoFlags {
     /// Address for HTTPS
     #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
     pub https: String,
+}
+
+fn scheme(word: &str) -> Result<Scheme, String> {
+    Scheme::parse(word.as_bytes()).ok_or_else(|| "one of http, https".to_owned())
 }
 
 fn ring(word: &str) -> Result<Ring, String> {

@@ -3,10 +3,11 @@
 //! Exit status: 0 all went well; 1 the configuration has errors or the work failed; 2 the command line
 //! could not be understood.
 
-
+mod explain;
 mod files;
 mod flags;
 pub(crate) mod logging;
+mod replay;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(flags) => run(&flags),
         Command::Check { config, json } => check(&config, json),
-        Command::Explain(_) => todo!(),
+        Command::Explain(flags) => explain::main(&flags),
+        Command::Replay(flags) => replay::main(&flags),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
         Command::Demo(flags) => demo::main(&flags.http, &flags.https),
         Command::Completions { shell } => {

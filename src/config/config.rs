@@ -64,6 +64,22 @@ pub struct Listen {
     pub https: Vec<ListenAddress>,
     pub outside_http_port: OutsidePort,
     pub outside_https_port: OutsidePort,
+    /// Where its keys are written.
+    pub written: WrittenAt,
+}
+
+/// Where the keys of a table are written: what `explain` shows beside a setting that took part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenAt {
+    pub(super) keys: Vec<(&'static str, Place)>,
+}
+
+impl WrittenAt {
+    /// The place of a key; `None`: it is not written, so its default holds.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Place> {
+        self.keys.iter().find(|(written, _)| *written == key).map(|(_, place)| place)
+    }
 }
 
 /// An address to listen on.
@@ -218,6 +234,8 @@ pub struct Site {
     pub dispatch: Vec<Rule>,
     /// Where the site is written.
     pub place: Place,
+    /// Where its keys are written.
+    pub written: WrittenAt,
 }
 
 impl Site {

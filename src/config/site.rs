@@ -134,6 +134,7 @@ impl Reader<'_> {
             dispatch,
             name,
             place,
+            written: self.written_at(section),
         }
     }
 

@@ -81,6 +81,7 @@ impl Reader<'_> {
             https: addresses(https),
             outside_http_port,
             outside_https_port,
+            written: self.written_at(section),
         }
     }
 

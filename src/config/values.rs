@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::amount;
 use crate::config::choice::Choice;
+use crate::config::config::WrittenAt;
 use crate::config::defaults::{self, Bounded};
 use crate::config::keys::Keys;
 use crate::config::message::{Expected, What};
@@ -54,6 +55,12 @@ impl Reader<'_> {
             }
         }
         Section { table, keys }
+    }
+
+    /// Where the keys of a table are written.
+    pub(super) fn written_at(&self, section: Section<'_>) -> WrittenAt {
+        let known = section.keys.keys.iter().map(|key| key.name).filter(|name| section.has(name));
+        WrittenAt { keys: known.map(|name| (name, self.place(section.key_at(name)))).collect() }
     }
 
     /// The table under a key; an empty one when it is not written or no table.

@@ -54,6 +54,15 @@ pub fn build(config: Config, addresses: &[(Scheme, SocketAddr)]) -> Result<Gener
     Ok(Generation::new(config, sites, endpoints, served, (sessions, dates), outside))
 }
 
+/// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
+/// [`Listen::ports`](crate::config::Listen::ports) says.
+///
+/// # Errors
+/// All problems of the first kind that was met.
+pub fn sites(config: &Config, ports: Ports) -> Result<Sites, StartFailure> {
+    compile(config, &policies(config)?, ports)
+}
+
 /// What `check` says of a good configuration.
 pub struct Summary {
     sites: usize,

@@ -83,9 +83,7 @@ impl Refusal {
             Refusal::BadHost(_) | Refusal::BadTarget => 400,
             Refusal::TargetTooLong => 414,
             Refusal::NoSite => 404,
-            Refusal::NoSiteHere | Refusal::NotCovered | Refusal::OtherPolicy | Refusal::NoHttps => {
-                421
-            }
+            Refusal::NoSiteHere | Refusal::NotCovered | Refusal::OtherPolicy | Refusal::NoHttps => 421,
         }
     }
 
@@ -163,20 +161,10 @@ impl Sites {
 
     /// [`decide`](Self::decide) with somebody looking.
     #[inline]
-    pub(super) fn decide_seen<'a>(
-        &'a self,
-        question: &Question<'a>,
-        trace: &mut impl Trace,
-    ) -> Decision<'a> {
-        let mut decision = Decision {
-            site: None,
-            rule: None,
-            action: Action::Forward,
-        };
+    pub(super) fn decide_seen<'a>(&'a self, question: &Question<'a>, trace: &mut impl Trace) -> Decision<'a> {
+        let mut decision = Decision { site: None, rule: None, action: Action::Forward };
         decision.action = match self.choose_site(question, &mut decision.site, trace) {
-            Ok((host, found)) => {
-                self.choose_action(question, host, found, &mut decision.rule, trace)
-            }
+            Ok((host, found)) => self.choose_action(question, host, found, &mut decision.rule, trace),
             Err(refusal) => Action::Refuse(refusal),
         };
         decision
@@ -205,10 +193,7 @@ impl Sites {
                 return Err(Refusal::NoHttps);
             }
             if handshake.site != found.site {
-                if self
-                    .get(handshake.site)
-                    .is_none_or(|other| other.written.tls_policy != site.tls_policy)
-                {
+                if self.get(handshake.site).is_none_or(|other| other.written.tls_policy != site.tls_policy) {
                     return Err(Refusal::OtherPolicy);
                 }
                 if !handshake.certificate.covers(host.name) {
@@ -232,17 +217,14 @@ impl Sites {
         if question.target == b"*" {
             // The whole server is asked (RFC 9112 §3.2.4): there is no path to have a rule or a URL.
             let options = question.method == b"OPTIONS";
-            return if options {
-                Action::Forward
-            } else {
-                Action::Refuse(Refusal::BadTarget)
-            };
+            return if options { Action::Forward } else { Action::Refuse(Refusal::BadTarget) };
         }
-        let reading = match site.read(question.target) {
-            Ok(reading) => reading,
+        let mut reading = Reading::empty();
+        match site.read_into(question.target, &mut reading) {
+            Ok(()) => {}
             Err(BadTarget::Form) => return Action::Refuse(Refusal::BadTarget),
             Err(BadTarget::TooLong) => return Action::Refuse(Refusal::TargetTooLong),
-        };
+        }
         let matched = site.table.first_match(&reading);
         trace.path(site, &reading, matched);
         // Rules are fewer than u32::MAX, or the table would not have compiled.
@@ -272,9 +254,7 @@ impl Sites {
                 };
                 (scheme, WantedBy::Rule(ssl))
             }
-            None if rule.is_none() && written.unmatched == Unmatched::NotFound => {
-                (None, WantedBy::NotFound)
-            }
+            None if rule.is_none() && written.unmatched == Unmatched::NotFound => (None, WantedBy::NotFound),
             None if written.is_ssl => (Some(Scheme::Https), WantedBy::IsSsl),
             None if written.is_secure => (None, WantedBy::IsSecure),
             None => (Some(Scheme::Http), WantedBy::Neither),
@@ -286,11 +266,7 @@ impl Sites {
             Some(Scheme::Http) => self.ports.http.is_some(),
             None => true,
         };
-        Wanted {
-            scheme: scheme.filter(|_| available),
-            by,
-            unavailable: !available,
-        }
+        Wanted { scheme: scheme.filter(|_| available), by, unavailable: !available }
     }
 
     #[inline]
@@ -303,19 +279,14 @@ impl Sites {
         wanted: Wanted,
     ) -> Option<Redirect<'a>> {
         let scheme = wanted.scheme.unwrap_or(question.scheme);
-        let canonical = if found.redirects {
-            site.canonical_host()
-        } else {
-            None
-        };
+        let canonical = if found.redirects { site.canonical_host() } else { None };
         let reason = match (canonical.is_some(), scheme != question.scheme) {
             (false, false) => return None,
             (true, false) => RedirectReason::Alias,
             (false, true) => RedirectReason::Scheme,
             (true, true) => RedirectReason::AliasAndScheme,
         };
-        let permanent =
-            canonical.is_some() || (scheme == Scheme::Https && site.written.is_permanent);
+        let permanent = canonical.is_some() || (scheme == Scheme::Https && site.written.is_permanent);
         let port = match scheme {
             Scheme::Http => self.ports.http,
             Scheme::Https => self.ports.https,

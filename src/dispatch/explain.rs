@@ -77,19 +77,12 @@ impl Trace for Notes {
     }
 
     fn path(&mut self, site: &Site, reading: &Reading<'_>, matched: Option<usize>) {
-        self.segments = (0..SEGMENTS_KEPT)
-            .map_while(|index| reading.segment(index))
-            .map(notation)
-            .collect();
+        self.segments = (0..SEGMENTS_KEPT).map_while(|index| reading.segment(index)).map(notation).collect();
         self.language_cut = reading.prefix_cut();
         for (index, rule) in site.rules().iter().enumerate() {
             let is_match = matched == Some(index);
             let outcome = site.table.try_rule(rule, reading);
-            debug_assert_eq!(
-                outcome.is_ok(),
-                is_match,
-                "rule {index} alone and in the table"
-            );
+            debug_assert_eq!(outcome.is_ok(), is_match, "rule {index} alone and in the table");
             self.rules.push(RuleTried {
                 rule: RuleId(index as u32),
                 name: rule.name.clone(),

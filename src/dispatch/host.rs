@@ -62,11 +62,7 @@ impl<'a> Host<'a> {
             match HOST_BYTE[usize::from(byte)] {
                 NAME => {}
                 DOT if before == b'.' => {
-                    return Err(if authority.len() == 1 {
-                        BadHost::Empty
-                    } else {
-                        BadHost::EmptyLabel
-                    });
+                    return Err(if authority.len() == 1 { BadHost::Empty } else { BadHost::EmptyLabel });
                 }
                 DOT => {}
                 COLON => {
@@ -85,10 +81,7 @@ impl<'a> Host<'a> {
         if name.len() > HOST_BYTES_MAX {
             return Err(BadHost::TooLong);
         }
-        Ok(Host {
-            name,
-            port: port(rest)?,
-        })
+        Ok(Host { name, port: port(rest)? })
     }
 
     fn parse_address(authority: &'a [u8]) -> Result<Host<'a>, BadHost> {
@@ -98,21 +91,14 @@ impl<'a> Host<'a> {
         // The longest text of an address has 45 bytes, so this looks at little.
         let text = std::str::from_utf8(inside).map_err(|_| BadHost::Address)?;
         text.parse::<Ipv6Addr>().map_err(|_| BadHost::Address)?;
-        Ok(Host {
-            name,
-            port: port(rest)?,
-        })
+        Ok(Host { name, port: port(rest)? })
     }
 }
 
 /// `rest` is what follows the host: nothing, `":"`, or `":"` and digits (RFC 3986 §3.2.3).
 fn port(rest: &[u8]) -> Result<Option<u16>, BadHost> {
     let Some(digits) = rest.strip_prefix(b":") else {
-        return if rest.is_empty() {
-            Ok(None)
-        } else {
-            Err(BadHost::Port)
-        };
+        return if rest.is_empty() { Ok(None) } else { Err(BadHost::Port) };
     };
     if digits.is_empty() {
         return Ok(None);
@@ -149,48 +135,37 @@ static HOST_BYTE: [u8; 256] = {
     table
 };
 
-/// The text a host is looked up by: lower case, an IPv6 address in its shortest form.
-pub(super) struct LookupName {
-    bytes: [u8; HOST_BYTES_MAX],
-    length: usize,
+/// The text a host is looked up by: lower case, an IPv6 address in its shortest form. None when
+/// `name` is longer than [`HOST_BYTES_MAX`]; no name in the table is.
+///
+/// Mostly the host is in that form already and is borrowed; else it is written into `buffer`.
+#[inline]
+pub(super) fn lookup_name<'a>(name: &'a [u8], buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a [u8]> {
+    if name.len() > HOST_BYTES_MAX {
+        return None;
+    }
+    // Both in one pass without a way out of it, so that it is done many bytes at a time.
+    let plain = name.iter().fold(true, |plain, &byte| plain & !byte.is_ascii_uppercase() & (byte != b'['));
+    if plain { Some(name) } else { write_lookup_name(name, buffer) }
 }
 
-impl LookupName {
-    /// None when `name` is longer than [`HOST_BYTES_MAX`]; no name in the table is.
-    pub(super) fn new(name: &[u8]) -> Option<LookupName> {
-        let mut lookup = LookupName {
-            bytes: [0; HOST_BYTES_MAX],
-            length: name.len(),
-        };
-        let bytes = lookup.bytes.get_mut(..name.len())?;
-        bytes.copy_from_slice(name);
-        bytes.make_ascii_lowercase();
-        if name.first() == Some(&b'[') {
-            lookup.shorten_address();
-        }
-        Some(lookup)
+#[cold]
+fn write_lookup_name<'a>(name: &[u8], buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a [u8]> {
+    let room = buffer.len();
+    let inside = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let address =
+        inside.and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse::<Ipv6Addr>().ok());
+    if let Some(address) = address {
+        // `[0:0::1]` and `[::1]` are one host.
+        let mut left: &mut [u8] = buffer;
+        std::io::Write::write_fmt(&mut left, format_args!("[{address}]")).ok()?;
+        let length = room - left.len();
+        return buffer.get(..length);
     }
-
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-
-    /// `[0:0::1]` and `[::1]` are one host.
-    fn shorten_address(&mut self) {
-        let inside = self
-            .as_bytes()
-            .strip_prefix(b"[")
-            .and_then(|rest| rest.strip_suffix(b"]"));
-        let address = inside
-            .and_then(|text| std::str::from_utf8(text).ok())
-            .and_then(|text| text.parse::<Ipv6Addr>().ok());
-        let Some(address) = address else { return };
-        let room = self.bytes.len();
-        let mut left: &mut [u8] = &mut self.bytes;
-        if std::io::Write::write_fmt(&mut left, format_args!("[{address}]")).is_ok() {
-            self.length = room - left.len();
-        }
-    }
+    let written = buffer.get_mut(..name.len())?;
+    written.copy_from_slice(name);
+    written.make_ascii_lowercase();
+    Some(written)
 }
 
 #[cfg(test)]
@@ -201,22 +176,14 @@ mod tests {
     fn reads(authority: &str, name: &str, port: Option<u16>) {
         assert_eq!(
             Host::parse(authority.as_bytes()),
-            Ok(Host {
-                name: name.as_bytes(),
-                port
-            }),
+            Ok(Host { name: name.as_bytes(), port }),
             "{authority:?}"
         );
     }
 
     #[track_caller]
     fn refuses(authority: &[u8], why: BadHost) {
-        assert_eq!(
-            Host::parse(authority),
-            Err(why),
-            "{:?}",
-            String::from_utf8_lossy(authority)
-        );
+        assert_eq!(Host::parse(authority), Err(why), "{:?}", String::from_utf8_lossy(authority));
     }
 
     #[test]
@@ -258,11 +225,7 @@ mod tests {
             b"a#b",
             b"*.example.com",
         ] {
-            let why = if text.starts_with(b"user:") {
-                BadHost::Port
-            } else {
-                BadHost::Byte
-            };
+            let why = if text.starts_with(b"user:") { BadHost::Port } else { BadHost::Byte };
             refuses(text, why);
         }
         for text in [
@@ -277,16 +240,8 @@ mod tests {
         ] {
             refuses(text, BadHost::Port);
         }
-        for text in [
-            &b"["[..],
-            b"[]",
-            b"[::1",
-            b"[1.2.3.4]",
-            b"[::1%25eth0]",
-            b"[v1.a]",
-            b"[:::]",
-            b"[\xff]",
-        ] {
+        for text in [&b"["[..], b"[]", b"[::1", b"[1.2.3.4]", b"[::1%25eth0]", b"[v1.a]", b"[:::]", b"[\xff]"]
+        {
             refuses(text, BadHost::Address);
         }
         refuses("a".repeat(256).as_bytes(), BadHost::TooLong);
@@ -295,12 +250,17 @@ mod tests {
     #[test]
     fn looks_up_lower_case_and_the_shortest_address() {
         let check = |name: &str, expected: &str| {
-            let lookup = LookupName::new(name.as_bytes()).expect("short");
-            assert_eq!(lookup.as_bytes(), expected.as_bytes());
+            let mut buffer = [0; HOST_BYTES_MAX];
+            assert_eq!(lookup_name(name.as_bytes(), &mut buffer), Some(expected.as_bytes()));
         };
         check("WWW.Example.com", "www.example.com");
         check("[0:0:0:0:0:0:0:1]", "[::1]");
         check("[2001:DB8::0:1]", "[2001:db8::1]");
-        assert!(LookupName::new(&[b'a'; 256]).is_none());
+        check("plain.example", "plain.example");
+        check("[::1]", "[::1]");
+        check(&"A".repeat(255), &"a".repeat(255));
+        for too_long in [[b'a'; 256], [b'A'; 256]] {
+            assert_eq!(lookup_name(&too_long, &mut [0; HOST_BYTES_MAX]), None);
+        }
     }
 }

@@ -8,9 +8,7 @@ pub(super) struct Languages {
 
 impl Languages {
     pub(super) fn new(codes: &[String]) -> Languages {
-        Languages {
-            codes: codes.iter().map(|code| code.as_bytes().into()).collect(),
-        }
+        Languages { codes: codes.iter().map(|code| code.as_bytes().into()).collect() }
     }
 
     /// Whether a leading segment of this language is cut: never on a site that names none.
@@ -22,10 +20,7 @@ impl Languages {
     /// ISO 639-1, as the original does with its own list.
     pub(super) fn is_language(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
         if self.codes.is_empty() {
-            return ISO_639_1
-                .as_bytes()
-                .chunks_exact(3)
-                .any(|code| is(&code[..2]));
+            return ISO_639_1.as_bytes().chunks_exact(3).any(|code| is(&code[..2]));
         }
         self.is_prefix(is)
     }
@@ -58,11 +53,7 @@ mod tests {
             ("n ", false),
             ("EN", false),
         ] {
-            assert_eq!(
-                none.is_language(|code| code == text.as_bytes()),
-                expected,
-                "{text}"
-            );
+            assert_eq!(none.is_language(|code| code == text.as_bytes()), expected, "{text}");
             assert!(!none.is_prefix(|code| code == text.as_bytes()));
         }
         let two = Languages::new(&["en".into(), "pt-br".into()]);

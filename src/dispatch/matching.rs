@@ -23,14 +23,20 @@ pub enum Bound {
 
 impl Site {
     /// The target as rules see it, its language prefix cut.
-    #[inline]
     pub(super) fn read<'a>(&self, target: &'a [u8]) -> Result<Reading<'a>, BadTarget> {
-        let mut reading = Reading::new(target)?;
-        if !self.written.languages.is_empty() {
-            reading
-                .cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
-        }
+        let mut reading = Reading::empty();
+        self.read_into(target, &mut reading)?;
         Ok(reading)
+    }
+
+    /// [`read`](Self::read) into an empty reading: on the request path it is not moved.
+    #[inline]
+    pub(super) fn read_into<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
+        reading.read(target)?;
+        if !self.written.languages.is_empty() {
+            reading.cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
+        }
+        Ok(())
     }
 }
 
@@ -39,10 +45,9 @@ impl Sites {
     /// what is no target. Allocates nothing.
     pub fn matches(&self, site: SiteId, target: &[u8]) -> Option<RuleId> {
         let site = self.site(site);
-        let reading = site.read(target).ok()?;
-        site.table
-            .first_match(&reading)
-            .map(|index| RuleId(index as u32))
+        let mut reading = Reading::empty();
+        site.read_into(target, &mut reading).ok()?;
+        site.table.first_match(&reading).map(|index| RuleId(index as u32))
     }
 
     /// Appends what the variables of a rule that [matches](Self::matches) are bound to, in the order
@@ -55,17 +60,9 @@ impl Sites {
             return;
         };
         let mut segments = segments.into_iter();
-        let mut bind = |name: &str, value| {
-            out.push(Binding {
-                name: name.to_owned(),
-                value,
-            })
-        };
+        let mut bind = |name: &str, value| out.push(Binding { name: name.to_owned(), value });
         if reading.prefix_cut() {
-            bind(
-                "z_language",
-                Bound::Segment(segments.next().map(notation).unwrap_or_default()),
-            );
+            bind("z_language", Bound::Segment(segments.next().map(notation).unwrap_or_default()));
         }
         for (index, element) in rule.path.iter().enumerate() {
             if *element == Element::Rest && index + 1 == rule.path.len() {

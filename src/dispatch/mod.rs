@@ -6,7 +6,7 @@
 //! sockets nor TLS nor the configuration's syntax.
 //!
 //! ```text
-//! authority ── Host::parse ── LookupName ── exact ▸ longest wildcard ▸ fallback ── site
+//! authority ── Host::parse ── lower case ── exact ▸ longest wildcard ▸ fallback ── site
 //!                                                                                  │ SNI's site, certificate, policy
 //! target ── Reading: spans of at most 64 segments, `..` gone, language cut ────────┤
 //!                                                                                  ▼
@@ -45,9 +45,7 @@ mod tests;
 pub mod written_path;
 pub mod zotonic;
 
-pub use decision::{
-    Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy,
-};
+pub use decision::{Action, Covers, Decision, Handshake, Question, Refusal, Scheme, Wanted, WantedBy};
 pub use explain::{Explanation, RuleTried};
 pub use host::{BadHost, HOST_BYTES_MAX, Host};
 pub use matching::{Binding, Bound};

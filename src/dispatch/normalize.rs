@@ -10,12 +10,7 @@ use super::path::{BadTarget, Segment, Span, Stack, scan};
 /// control byte in it. Allocates nothing besides `out`, which grows by at most three times the target.
 pub fn write_normalized(target: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
-    let mut writer = Writer {
-        target,
-        out,
-        start,
-        depth: 0,
-    };
+    let mut writer = Writer { target, out, start, depth: 0 };
     if let Err(BadTarget::Form | BadTarget::TooLong) = scan(target, &mut writer) {
         out.truncate(start);
         return false;
@@ -67,11 +62,7 @@ fn write_segment(segment: Segment<'_>, out: &mut Vec<u8>) {
             out.push(byte);
         } else {
             const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            out.extend([
-                b'%',
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+            out.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
 }
@@ -111,11 +102,7 @@ mod tests {
         ] {
             let mut out = b"GET ".to_vec();
             assert!(write_normalized(target.as_bytes(), &mut out), "{target}");
-            assert_eq!(
-                String::from_utf8_lossy(&out),
-                format!("GET {expected}"),
-                "{target}"
-            );
+            assert_eq!(String::from_utf8_lossy(&out), format!("GET {expected}"), "{target}");
         }
         let mut out = b"GET ".to_vec();
         for target in ["", "a", "*", "/a b", "/a\n", "/a/b?\r"] {

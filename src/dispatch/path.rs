@@ -31,9 +31,7 @@ impl Span {
     #[inline]
     pub(super) fn of(self, target: &[u8], escaped: bool) -> Segment<'_> {
         Segment {
-            raw: target
-                .get(usize::from(self.start)..usize::from(self.end))
-                .unwrap_or_default(),
+            raw: target.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default(),
             escaped,
         }
     }
@@ -98,18 +96,11 @@ impl<'a> Segment<'a> {
     /// The segment as rules see it: `%XX` is its byte, `+` a space, a malformed escape itself;
     /// without a `%` in the segment every byte is itself.
     pub(super) fn decoded(self) -> Decoded<'a> {
-        Decoded {
-            left: self.raw,
-            escaped: self.escaped,
-        }
+        Decoded { left: self.raw, escaped: self.escaped }
     }
 
     pub(super) fn equals(self, bytes: &[u8]) -> bool {
-        if self.escaped {
-            self.decoded().eq(bytes.iter().copied())
-        } else {
-            self.raw == bytes
-        }
+        if self.escaped { self.decoded().eq(bytes.iter().copied()) } else { self.raw == bytes }
     }
 
     /// The decoded bytes when there are at most `buffer.len()` of them.
@@ -183,30 +174,27 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
+    /// Nothing read yet; `read` fills it in place, because it is too big to be handed around.
+    #[inline]
+    pub(super) fn empty() -> Reading<'a> {
+        let kept = Kept { spans: [Span::default(); SEGMENTS_KEPT], escaped: 0, depth: 0 };
+        Reading { target: &[], kept, is_dir: true, first: 0 }
+    }
+
     /// Reads the path and looks over the query. Allocates nothing.
-    pub(super) fn new(target: &'a [u8]) -> Result<Reading<'a>, BadTarget> {
-        let mut kept = Kept {
-            spans: [Span::default(); SEGMENTS_KEPT],
-            escaped: 0,
-            depth: 0,
-        };
-        scan(target, &mut kept)?;
-        let last_empty = match kept.depth.checked_sub(1) {
+    #[inline]
+    pub(super) fn read(&mut self, target: &'a [u8]) -> Result<(), BadTarget> {
+        self.target = target;
+        scan(target, &mut self.kept)?;
+        let last_empty = match self.kept.depth.checked_sub(1) {
             None => true,
-            Some(last) => kept
-                .spans
-                .get(last)
-                .is_some_and(|span| span.start == span.end),
+            Some(last) => self.kept.spans.get(last).is_some_and(|span| span.start == span.end),
         };
         if last_empty {
-            kept.pop();
+            self.kept.pop();
         }
-        Ok(Reading {
-            target,
-            kept,
-            is_dir: last_empty,
-            first: 0,
-        })
+        self.is_dir = last_empty;
+        Ok(())
     }
 
     /// How many segments rules see; more than [`SEGMENTS_KEPT`] are only counted.
@@ -222,13 +210,8 @@ impl<'a> Reading<'a> {
             return None;
         }
         let span = self.kept.spans.get(index)?;
-        let raw = self
-            .target
-            .get(usize::from(span.start)..usize::from(span.end))?;
-        Some(Segment {
-            raw,
-            escaped: self.kept.escaped >> index & 1 == 1,
-        })
+        let raw = self.target.get(usize::from(span.start)..usize::from(span.end))?;
+        Some(Segment { raw, escaped: self.kept.escaped >> index & 1 == 1 })
     }
 
     /// Cuts a leading language when more follows: `/en/` and `/en/x`, not `/en`.
@@ -256,10 +239,7 @@ pub(super) fn all_segments(target: &[u8]) -> Result<(Vec<Segment<'_>>, bool), Ba
     if is_dir {
         spans.pop();
     }
-    let segments = spans
-        .into_iter()
-        .map(|(span, escaped)| span.of(target, escaped))
-        .collect();
+    let segments = spans.into_iter().map(|(span, escaped)| span.of(target, escaped)).collect();
     Ok((segments, is_dir))
 }
 
@@ -299,9 +279,7 @@ pub(super) fn scan(target: &[u8], stack: &mut impl Stack) -> Result<(), BadTarge
     }
     close(target, start, at, escaped, stack);
     // What follows the path goes into `Location` as it is.
-    let unfit = target[at..].iter().fold(false, |unfit, &byte| {
-        unfit | (byte <= b' ') | (byte == 0x7f)
-    });
+    let unfit = target[at..].iter().fold(false, |unfit, &byte| unfit | (byte <= b' ') | (byte == 0x7f));
     if unfit { Err(BadTarget::Form) } else { Ok(()) }
 }
 
@@ -312,13 +290,7 @@ fn close(target: &[u8], start: usize, end: usize, escaped: bool, stack: &mut imp
         return;
     }
     // Both are at most TARGET_BYTES_MAX.
-    stack.push(
-        Span {
-            start: start as u16,
-            end: end as u16,
-        },
-        escaped,
-    );
+    stack.push(Span { start: start as u16, end: end as u16 }, escaped);
 }
 
 const PLAIN: u8 = 0;
@@ -349,26 +321,19 @@ mod tests {
     /// Both readings, which must agree on what is kept.
     fn segments(target: &str) -> (Vec<String>, bool) {
         let (all, is_dir) = all_segments(target.as_bytes()).expect("a target");
-        let reading = Reading::new(target.as_bytes()).expect("a target");
+        let mut reading = Reading::empty();
+        reading.read(target.as_bytes()).expect("a target");
         let decode = |segment: Segment<'_>| {
             String::from_utf8_lossy(&segment.decoded().collect::<Vec<_>>()).into_owned()
         };
         let all: Vec<String> = all.into_iter().map(decode).collect();
         if all.len() < SEGMENTS_KEPT {
-            assert_eq!(
-                (reading.count(), reading.is_dir),
-                (all.len(), is_dir),
-                "{target}"
-            );
+            assert_eq!((reading.count(), reading.is_dir), (all.len(), is_dir), "{target}");
         } else {
             assert!(reading.count() + 1 >= SEGMENTS_KEPT);
         }
         for (index, text) in all.iter().enumerate().take(SEGMENTS_KEPT) {
-            assert_eq!(
-                reading.segment(index).map(decode).as_ref(),
-                Some(text),
-                "{target}"
-            );
+            assert_eq!(reading.segment(index).map(decode).as_ref(), Some(text), "{target}");
         }
         (all, is_dir)
     }
@@ -421,10 +386,7 @@ mod tests {
             segments(&deep);
             segments(&format!("{deep}/"));
             // All but one taken away again: what comes back from beyond is right.
-            assert_eq!(
-                segments(&format!("{deep}{}/y", "/..".repeat(count - 1))).0,
-                ["x", "y"]
-            );
+            assert_eq!(segments(&format!("{deep}{}/y", "/..".repeat(count - 1))).0, ["x", "y"]);
         }
     }
 
@@ -444,18 +406,11 @@ mod tests {
             "/#\t",
             "/?\x7f",
         ] {
-            assert_eq!(
-                Reading::new(target.as_bytes()).err(),
-                Some(BadTarget::Form),
-                "{target:?}"
-            );
+            assert_eq!(Reading::empty().read(target.as_bytes()).err(), Some(BadTarget::Form), "{target:?}");
         }
-        assert_eq!(
-            Reading::new("/x".repeat(32768).as_bytes()).err(),
-            Some(BadTarget::TooLong)
-        );
-        assert!(Reading::new(&"/x".repeat(32768).as_bytes()[..65535]).is_ok());
-        assert!(Reading::new("/caf\u{e9}?\u{e9}".as_bytes()).is_ok());
+        assert_eq!(Reading::empty().read("/x".repeat(32768).as_bytes()).err(), Some(BadTarget::TooLong));
+        assert!(Reading::empty().read(&"/x".repeat(32768).as_bytes()[..65535]).is_ok());
+        assert!(Reading::empty().read("/caf\u{e9}?\u{e9}".as_bytes()).is_ok());
     }
 
     #[test]
@@ -469,13 +424,10 @@ mod tests {
             ("/en/x/..", false, 1),
             ("/", false, 0),
         ] {
-            let mut reading = Reading::new(target.as_bytes()).expect("a target");
+            let mut reading = Reading::empty();
+            reading.read(target.as_bytes()).expect("a target");
             reading.cut_prefix(|segment| segment.equals(b"en"));
-            assert_eq!(
-                (reading.prefix_cut(), reading.count()),
-                (cut, count),
-                "{target}"
-            );
+            assert_eq!((reading.prefix_cut(), reading.count()), (cut, count), "{target}");
         }
     }
 }

@@ -101,39 +101,16 @@ mod tests {
             };
             let mut out = b"Location: ".to_vec();
             redirect.write_location(&mut out);
-            assert_eq!(
-                String::from_utf8_lossy(&out),
-                format!("Location: {expected}")
-            );
+            assert_eq!(String::from_utf8_lossy(&out), format!("Location: {expected}"));
         };
         check("Example.COM", None, "/a?b=c", "https://example.com/a?b=c");
         check("example.com", Some(8443), "/", "https://example.com:8443/");
         check("example.com", Some(0), "/", "https://example.com:0/");
         check("[::1]", Some(65535), "/", "https://[::1]:65535/");
-        check(
-            "example.com",
-            None,
-            "//evil.com/x",
-            "https://example.com/evil.com/x",
-        );
-        check(
-            "example.com",
-            None,
-            "////evil.com//x",
-            "https://example.com/evil.com//x",
-        );
-        check(
-            "example.com",
-            None,
-            "/\\evil.com",
-            "https://example.com/\\evil.com",
-        );
-        check(
-            "example.com",
-            None,
-            "/%0d%0aSet-Cookie:x",
-            "https://example.com/%0d%0aSet-Cookie:x",
-        );
+        check("example.com", None, "//evil.com/x", "https://example.com/evil.com/x");
+        check("example.com", None, "////evil.com//x", "https://example.com/evil.com//x");
+        check("example.com", None, "/\\evil.com", "https://example.com/\\evil.com");
+        check("example.com", None, "/%0d%0aSet-Cookie:x", "https://example.com/%0d%0aSet-Cookie:x");
     }
 
     #[test]

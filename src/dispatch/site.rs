@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::host::{Host, LookupName};
+use super::host::{HOST_BYTES_MAX, Host, lookup_name};
 use super::language::Languages;
 use super::pattern::PatternProblem;
 use super::rule::{Place, Rule};
@@ -84,11 +84,7 @@ pub enum RuleProblemKind {
     /// A literal longer than [`LITERAL_BYTES_MAX`](super::LITERAL_BYTES_MAX); elements count from 0.
     LiteralTooLong { element: usize },
     /// A regular expression that does not compile.
-    Pattern {
-        element: usize,
-        pattern: String,
-        problem: PatternProblem,
-    },
+    Pattern { element: usize, pattern: String, problem: PatternProblem },
     /// More rules or sites than there are numbers for.
     TooMany,
 }
@@ -184,22 +180,12 @@ impl Sites {
         for written in sites {
             compiled.add(written, &mut problems);
         }
-        if problems.is_empty() {
-            Ok(compiled)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
     }
 
     fn add(&mut self, written: SiteRules, problems: &mut Vec<RuleProblem>) {
         let start = problems.len();
-        let mut report = |kind| {
-            problems.push(RuleProblem {
-                site: written.name.clone(),
-                rule: None,
-                kind,
-            })
-        };
+        let mut report = |kind| problems.push(RuleProblem { site: written.name.clone(), rule: None, kind });
         let Ok(number) = u32::try_from(self.sites.len()) else {
             return report(RuleProblemKind::TooMany);
         };
@@ -210,27 +196,13 @@ impl Sites {
         let hosts = written.hosts.iter().map(|host| (host, false));
         let aliases = written.aliases.iter().map(|host| (host, redirects));
         for (host, redirects) in hosts.chain(aliases) {
-            if let Err(kind) = self.claim(
-                host,
-                Claim {
-                    site: SiteId(number),
-                    redirects,
-                },
-                &written.name,
-            ) {
+            if let Err(kind) = self.claim(host, Claim { site: SiteId(number), redirects }, &written.name) {
                 report(kind);
             }
         }
-        let canonical = written
-            .hosts
-            .first()
-            .filter(|host| !host.starts_with('*'))
-            .and_then(|host| lookup(host));
-        if canonical.is_none()
-            && redirects
-            && !written.aliases.is_empty()
-            && problems.len() == start
-        {
+        let canonical =
+            written.hosts.first().filter(|host| !host.starts_with('*')).and_then(|host| lookup(host));
+        if canonical.is_none() && redirects && !written.aliases.is_empty() && problems.len() == start {
             problems.push(RuleProblem {
                 site: written.name.clone(),
                 rule: None,
@@ -249,31 +221,17 @@ impl Sites {
                         Some(super::Element::Pattern { pattern, .. }) => pattern.clone(),
                         _ => String::new(),
                     };
-                    RuleProblemKind::Pattern {
-                        element,
-                        pattern,
-                        problem,
-                    }
+                    RuleProblemKind::Pattern { element, pattern, problem }
                 }
             };
             let rule = Some((rule.name.clone(), rule.place.clone()));
-            problems.push(RuleProblem {
-                site: written.name.clone(),
-                rule,
-                kind,
-            });
+            problems.push(RuleProblem { site: written.name.clone(), rule, kind });
         }
-        self.sites.push(Site {
-            written,
-            canonical,
-            table,
-        });
+        self.sites.push(Site { written, canonical, table });
     }
 
     fn claim(&mut self, host: &str, claim: Claim, site_name: &str) -> Result<(), RuleProblemKind> {
-        let bad_host = || RuleProblemKind::BadHost {
-            host: host.to_owned(),
-        };
+        let bad_host = || RuleProblemKind::BadHost { host: host.to_owned() };
         let earlier = if host == "*" {
             let earlier = self.fallback;
             self.fallback = earlier.or(Some(claim));
@@ -281,10 +239,8 @@ impl Sites {
         } else {
             let (map, key) = match host.strip_prefix('*') {
                 Some(rest) => {
-                    let name = rest
-                        .strip_prefix('.')
-                        .filter(|name| !name.starts_with('['))
-                        .ok_or_else(bad_host)?;
+                    let name =
+                        rest.strip_prefix('.').filter(|name| !name.starts_with('[')).ok_or_else(bad_host)?;
                     let name = lookup(name).ok_or_else(bad_host)?;
                     let key: Box<[u8]> = [b".", &*name].concat().into();
                     self.wildcard_bytes_max = self.wildcard_bytes_max.max(key.len());
@@ -299,14 +255,8 @@ impl Sites {
         match earlier {
             None => Ok(()),
             Some(earlier) => {
-                let other = self
-                    .sites
-                    .get(earlier.site.index())
-                    .map_or(site_name, Site::name);
-                Err(RuleProblemKind::HostTwice {
-                    host: host.to_owned(),
-                    other_site: other.to_owned(),
-                })
+                let other = self.sites.get(earlier.site.index()).map_or(site_name, Site::name);
+                Err(RuleProblemKind::HostTwice { host: host.to_owned(), other_site: other.to_owned() })
             }
         }
     }
@@ -322,10 +272,7 @@ impl Sites {
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SiteId, &Site)> {
         // `add` gives no site a number beyond u32.
-        self.sites
-            .iter()
-            .enumerate()
-            .map(|(number, site)| (SiteId(number as u32), site))
+        self.sites.iter().enumerate().map(|(number, site)| (SiteId(number as u32), site))
     }
 
     pub fn get(&self, site: SiteId) -> Option<&Site> {
@@ -342,9 +289,7 @@ impl Sites {
 
     /// By its name in the configuration. Asks every site: not for requests.
     pub fn named(&self, name: &str) -> Option<SiteId> {
-        self.iter()
-            .find(|(_, site)| site.name() == name)
-            .map(|(number, _)| number)
+        self.iter().find(|(_, site)| site.name() == name).map(|(number, _)| number)
     }
 
     pub fn ports(&self) -> Ports {
@@ -366,13 +311,9 @@ impl Sites {
 
     /// [`find`](Self::find), and how.
     pub fn find_claim(&self, host: &[u8]) -> Option<Found> {
-        let name = LookupName::new(host.strip_suffix(b".").unwrap_or(host))?;
-        let name = name.as_bytes();
-        let found = |claim: &Claim, by| Found {
-            site: claim.site,
-            redirects: claim.redirects,
-            by,
-        };
+        let mut buffer = [0; HOST_BYTES_MAX];
+        let name = lookup_name(host.strip_suffix(b".").unwrap_or(host), &mut buffer)?;
+        let found = |claim: &Claim, by| Found { site: claim.site, redirects: claim.redirects, by };
         if let Some(claim) = self.exact.get(name) {
             return Some(found(claim, FoundBy::Exact));
         }
@@ -388,16 +329,12 @@ impl Sites {
                 }
             }
         }
-        self.fallback
-            .as_ref()
-            .map(|claim| found(claim, FoundBy::Fallback))
+        self.fallback.as_ref().map(|claim| found(claim, FoundBy::Fallback))
     }
 }
 
 /// A configured name as it is looked up; none when it is no name or has a port.
 fn lookup(host: &str) -> Option<Box<[u8]>> {
-    let host = Host::parse(host.as_bytes())
-        .ok()
-        .filter(|host| host.port.is_none())?;
-    LookupName::new(host.name).map(|name| name.as_bytes().into())
+    let host = Host::parse(host.as_bytes()).ok().filter(|host| host.port.is_none())?;
+    lookup_name(host.name, &mut [0; HOST_BYTES_MAX]).map(Into::into)
 }

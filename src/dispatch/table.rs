@@ -94,23 +94,15 @@ pub(super) struct Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     TooManyElements,
-    LiteralTooLong {
-        element: usize,
-    },
-    Pattern {
-        element: usize,
-        problem: PatternProblem,
-    },
+    LiteralTooLong { element: usize },
+    Pattern { element: usize, problem: PatternProblem },
     TooManyRules,
 }
 
 impl Table {
     /// Compiles what can be compiled; the rules that cannot are listed by index.
     pub(super) fn compile(rules: &[Rule], languages: Languages) -> (Table, Vec<(usize, Unfit)>) {
-        let mut builder = Builder {
-            nodes: vec![Built::default()],
-            ..Builder::default()
-        };
+        let mut builder = Builder { nodes: vec![Built::default()], ..Builder::default() };
         let mut unfit = Vec::new();
         let mut room = PATTERN_ROOM_BYTES;
         for (index, rule) in rules.iter().enumerate() {
@@ -235,9 +227,7 @@ impl Table {
             }
         }
         if reading.count() > rule.path.len() {
-            return Err(Mismatch::TooLong {
-                segments: reading.count(),
-            });
+            return Err(Mismatch::TooLong { segments: reading.count() });
         }
         Ok(())
     }
@@ -260,9 +250,7 @@ pub enum Mismatch {
 
 /// A final `*` of this rule takes a segment at least.
 fn takes_some(rule: &Rule) -> bool {
-    rule.path
-        .iter()
-        .any(|element| matches!(element, Element::Pattern { .. } | Element::Language))
+    rule.path.iter().any(|element| matches!(element, Element::Pattern { .. } | Element::Language))
 }
 
 #[inline]
@@ -289,10 +277,7 @@ struct Builder {
 
 impl Builder {
     fn add(&mut self, index: usize, rule: &Rule, room: &mut usize) -> Result<(), Unfit> {
-        let number = u32::try_from(index)
-            .ok()
-            .filter(|&number| number < NONE)
-            .ok_or(Unfit::TooManyRules)?;
+        let number = u32::try_from(index).ok().filter(|&number| number < NONE).ok_or(Unfit::TooManyRules)?;
         if rule.path.len() > RULE_ELEMENTS_MAX {
             return Err(Unfit::TooManyElements);
         }
@@ -305,8 +290,7 @@ impl Builder {
                 Element::Pattern { pattern, .. } if !self.pattern_numbers.contains_key(pattern) => {
                     let compiled = Pattern::compile(pattern, room)
                         .map_err(|problem| Unfit::Pattern { element, problem })?;
-                    self.pattern_numbers
-                        .insert(pattern.clone(), self.patterns.len() as u32);
+                    self.pattern_numbers.insert(pattern.clone(), self.patterns.len() as u32);
                     self.patterns.push((pattern.clone(), compiled));
                 }
                 _ => {}
@@ -317,11 +301,7 @@ impl Builder {
         for (element, wanted) in rule.path.iter().enumerate() {
             if *wanted == Element::Rest && element + 1 == rule.path.len() {
                 let node = self.node(at);
-                let place = if takes_some(rule) {
-                    &mut node.rest_some
-                } else {
-                    &mut node.rest
-                };
+                let place = if takes_some(rule) { &mut node.rest_some } else { &mut node.rest };
                 *place = (*place).min(number);
                 return Ok(());
             }
@@ -346,10 +326,7 @@ impl Builder {
         let new = self.nodes.len() as u32;
         let child = match wanted {
             Element::Literal(text) => {
-                let child = *self
-                    .literal_numbers
-                    .entry((at, text.clone()))
-                    .or_insert(new);
+                let child = *self.literal_numbers.entry((at, text.clone())).or_insert(new);
                 if child == new {
                     self.nodes[at as usize].literals.push((text.clone(), new));
                 }
@@ -376,10 +353,7 @@ impl Builder {
                     Some(branch) => branch.child,
                     None => {
                         // Rules come in order, so the branches of a node are lowest first.
-                        branches.push(Branch {
-                            pattern,
-                            child: new,
-                        });
+                        branches.push(Branch { pattern, child: new });
                         new
                     }
                 }
@@ -393,12 +367,7 @@ impl Builder {
 
     fn finish(self, languages: Languages) -> Table {
         let count: usize = self.nodes.iter().map(|built| built.literals.len()).sum();
-        let empty = Literal {
-            node: NONE,
-            child: NONE,
-            start: 0,
-            length: 0,
-        };
+        let empty = Literal { node: NONE, child: NONE, start: 0, length: 0 };
         let mut table = Table {
             nodes: Vec::with_capacity(self.nodes.len()),
             branches: Vec::new(),

@@ -28,20 +28,11 @@ pub(super) fn site(name: &str, hosts: &[&str]) -> SiteRules {
 }
 
 pub(super) fn place(line: u32) -> Place {
-    Place {
-        file: Arc::from(Path::new("rules.toml")),
-        line,
-        column: 1,
-    }
+    Place { file: Arc::from(Path::new("rules.toml")), line, column: 1 }
 }
 
 pub(super) fn rule(name: &str, path: Vec<Element>, ssl: Option<Ssl>) -> Rule {
-    Rule {
-        name: name.into(),
-        path,
-        ssl,
-        place: place(1),
-    }
+    Rule { name: name.into(), path, ssl, place: place(1) }
 }
 
 pub(super) fn literal(text: &str) -> Element {
@@ -53,13 +44,7 @@ pub(super) fn variable(name: &str) -> Element {
 }
 
 pub(super) fn pattern(name: &str, pattern: &str) -> Element {
-    Element::Pattern {
-        name: name.into(),
-        pattern: pattern.into(),
-    }
+    Element::Pattern { name: name.into(), pattern: pattern.into() }
 }
 
-pub(super) const PORTS: Ports = Ports {
-    http: Some(80),
-    https: Some(443),
-};
+pub(super) const PORTS: Ports = Ports { http: Some(80), https: Some(443) };

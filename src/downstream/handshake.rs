@@ -20,14 +20,19 @@ impl From<io::Error> for Failure {
 }
 
 /// Runs a handshake within its deadline; `None`: the connection is over, and why was counted and logged.
-pub(super) async fn run(service: &Service, socket: Socket, peer: SocketAddr) -> Option<(TlsStream, SiteId)> {
+pub(super) async fn run(
+    service: &Service,
+    socket: Socket,
+    peer: SocketAddr,
+) -> Option<(Box<TlsStream>, SiteId)> {
     let counters = &service.counters;
     match shake(service, socket).await {
         Ok((tls, site)) => {
             let counter =
                 if tls.is_resumed() { &counters.handshakes_resumed } else { &counters.handshakes_full };
             counter.add(1);
-            return Some((tls, site));
+            // Boxed here: only a pointer stays in the connection's task.
+            return Some((Box::new(tls), site));
         }
         Err(Failure::UnknownName) => {
             counters.handshakes_unknown_name.add(1);

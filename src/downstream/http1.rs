@@ -11,7 +11,7 @@ use super::responder::Http1Responder;
 use super::service::Service;
 use crate::http::{BodyEnd, Reuse};
 use crate::http1::HeadScan;
-use crate::net::{Buffer, LARGE, Stream, Until};
+use crate::net::{Buffer, LARGE, Stream};
 use crate::proxy::{Cut, Ended, Exchange};
 
 /// After our last byte: how long and how much we still read, so that closing does not reset the
@@ -23,75 +23,91 @@ const LINGER_BYTES_MAX: usize = 512 * 1024;
 enum Next {
     /// The connection takes another request.
     Request,
+    /// No request is under way, and none will come.
+    Goodbye,
     /// We have said all; the client may still be sending.
     Linger,
     /// It is over: the client has gone or was answered in full.
     Close,
 }
 
-/// Serves requests until the connection ends.
+/// Serves requests until the connection ends. Between requests a connection holds no buffer and no more
+/// state than is here.
 pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) {
+    let timeouts = &service.generation.config.timeouts;
+    let futures = &service.local.futures;
     let mut input = Buffer::default();
-    let mut scan = HeadScan::new();
     loop {
-        let next = match next_plan(service, stream, &visitor, &mut scan, &mut input).await {
-            Some(Plan::Forward(forward)) => self::forward(service, stream, &visitor, forward, &mut input).await,
-            Some(Plan::Answer(answer)) => self::answer(service, stream, answer, &mut input).await,
-            Some(Plan::NeedMore) | None => Next::Close,
+        let waited = match service.is_draining() {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => stream.idle(service.local.clock.after(timeouts.keep_alive)).await,
+        };
+        let next = match waited {
+            Ok(()) => futures.place(busy(service, stream, &visitor, &mut input)).await,
+            Err(_) => Next::Goodbye,
         };
         match next {
-            Next::Request if input.is_empty() => input = Buffer::default(),
-            Next::Request => {}
-            Next::Linger => return linger(service, stream, input).await,
+            Next::Request => input = Buffer::default(),
+            Next::Goodbye => return futures.place(goodbye(service, stream)).await,
+            Next::Linger => return futures.place(linger(service, stream, input)).await,
             Next::Close => return,
         }
     }
 }
 
-/// Reads until a request is whole and decided on; `None`: the connection ended or waited too long between
-/// requests.
+/// Serves the requests that have come, until none is in hand.
+async fn busy(service: &Service, stream: &Stream, visitor: &Visitor, input: &mut Buffer) -> Next {
+    let mut scan = HeadScan::new();
+    *input = service.local.buffers.small();
+    loop {
+        let next = match next_plan(service, stream, visitor, &mut scan, input).await {
+            Ok(Plan::Forward(forward)) => self::forward(service, stream, visitor, forward, input).await,
+            Ok(Plan::Answer(answer)) => self::answer(service, stream, answer, input).await,
+            Ok(Plan::NeedMore) => Next::Close,
+            Err(next) => next,
+        };
+        match next {
+            Next::Request if !input.is_empty() => {}
+            next => return next,
+        }
+    }
+}
+
+/// Reads until a request is whole and decided on.
+///
+/// # Errors
+/// What becomes of the connection when no request came.
 async fn next_plan(
     service: &Service,
     stream: &Stream,
     visitor: &Visitor,
     scan: &mut HeadScan,
     input: &mut Buffer,
-) -> Option<Plan> {
-    let timeouts = &service.generation.config.timeouts;
-    if input.is_empty() {
-        if service.is_draining() {
-            stream.say_goodbye(service.local.clock.after(LINGER)).await;
-            return None;
-        }
-        if stream.idle(service.local.clock.after(timeouts.keep_alive)).await.is_err() {
-            stream.say_goodbye(service.local.clock.after(LINGER)).await;
-            return None;
-        }
-        *input = service.local.buffers.small();
-    }
-    let mut until: Option<Until> = None;
+) -> Result<Plan, Next> {
+    let until = service.local.clock.after(service.generation.config.timeouts.request_head);
     loop {
         if !input.is_empty() {
             match plan(service, visitor, scan, input) {
                 Plan::NeedMore => {}
-                decided => return Some(decided),
+                decided => return Ok(decided),
             }
         }
         make_room(service, input);
-        let until = *until.get_or_insert_with(|| service.local.clock.after(timeouts.request_head));
         match stream.fill(input, until).await {
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
                 service.counters.requests_timed_out.add(1);
-                return Some(Plan::Answer(Answer::malformed(service, 408, "request_head_timed_out")));
+                return Ok(Plan::Answer(Answer::malformed(service, 408, "request_head_timed_out")));
             }
-            Ok(0) if !input.is_empty() => return None,
-            Ok(0) | Err(_) => {
-                stream.say_goodbye(service.local.clock.after(LINGER)).await;
-                return None;
-            }
+            Ok(0) | Err(_) if input.is_empty() => return Err(Next::Goodbye),
+            Ok(0) | Err(_) => return Err(Next::Close),
         }
     }
+}
+
+/// Ends a connection that waits for a request.
+async fn goodbye(service: &Service, stream: &Stream) {
+    stream.say_goodbye(service.local.clock.after(LINGER)).await;
 }
 
 /// A head larger than a small buffer gets a large one; the limit on heads is checked by their reader.

@@ -127,11 +127,11 @@ impl Service {
                 http1::serve(self, &Stream::Plain(socket), visitor).await;
             }
             Scheme::Https => {
-                // Boxed: what a handshake needs is given back when it is over.
-                let shaken = Box::pin(handshake::run(self, socket, peer)).await;
+                // What a handshake needs is given back when it is over.
+                let shaken = self.local.futures.place(handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
                     let visitor = Visitor { peer, scheme, handshake_site: Some(site) };
-                    http1::serve(self, &Stream::Tls(Box::new(tls)), visitor).await;
+                    http1::serve(self, &Stream::Tls(tls), visitor).await;
                 }
             }
         }

@@ -1,28 +1,38 @@
-//! What the sockets of one worker share: clock, deadlines, buffers.
+//! What the sockets of one worker share: clock, deadlines, buffers, places for futures.
 
+use std::future::Future;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::buffer::BufferPool;
 use super::clock::Clock;
 use super::deadline::Deadlines;
+use super::future_pool::FuturePool;
 
 #[derive(Clone)]
 pub struct Local {
     pub clock: Rc<Clock>,
     pub buffers: Rc<BufferPool>,
+    pub futures: FuturePool,
     pub(super) deadlines: Rc<Deadlines>,
 }
 
 impl Local {
     pub fn new() -> Local {
         let clock = Rc::new(Clock::new());
-        Local { deadlines: Deadlines::new(clock.clone()), buffers: Rc::default(), clock }
+        Local { deadlines: Deadlines::new(clock.clone()), buffers: Rc::default(), futures: FuturePool::default(), clock }
     }
 
     /// Moves the clock on and ends operations that are late; for the worker's one timer.
     pub fn tick(&self) {
         self.clock.tick();
         self.deadlines.tick();
+    }
+
+    /// Ends after `time`. May be dropped before.
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
+        // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
+        self.futures.place(monoio::time::sleep(time))
     }
 
     /// Ends the wait of every connection that is between two requests.

@@ -203,7 +203,7 @@ impl Proxy {
                 // Waiting for readiness holds no bytes, so that it may be given up.
                 let until = self.local.clock.after(self.limits.body_idle);
                 let mut ready = pin!(upstream.readable(until));
-                let mut pause = pin!(monoio::time::sleep(GATHER_PAUSE));
+                let mut pause = pin!(self.local.sleep(GATHER_PAUSE));
                 match first(ready.as_mut(), pause.as_mut()).await {
                     First::Left(Ok(())) => {}
                     First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),

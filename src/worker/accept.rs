@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn accepted(stream: TcpStream, peer: SocketAddr, scheme: Scheme, service: &Rc<Se
     let counters = service.counters.clone();
     let open = service.open_connection();
     monoio::spawn(async move {
-        let connection = service.serve(stream, peer, scheme);
+        let connection = pin!(service.serve(stream, peer, scheme));
         if contained(connection).await.is_err() {
             counters.connections_panicked.add(1);
             tracing::error!(client = %peer, "a defect ended a connection; others are not affected");
@@ -88,8 +88,7 @@ fn accepted(stream: TcpStream, peer: SocketAddr, scheme: Scheme, service: &Rc<Se
 }
 
 /// Runs a future so that its panic ends it alone, not the worker.
-async fn contained<F: Future>(future: F) -> Result<F::Output, ()> {
-    let mut future = pin!(future);
+async fn contained<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, ()> {
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(poll) => poll.map(Ok),
         Err(_) => std::task::Poll::Ready(Err(())),

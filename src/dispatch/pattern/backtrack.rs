@@ -3,7 +3,9 @@
 //! Past any bound there is no match. Nothing is allocated: the stack of choices is an array.
 
 use super::PatternProblemKind;
-use super::syntax::{self, Bytes, Greed, Look, Syntax, Tree};
+use super::bytes::{Bytes, is_word, lower};
+use super::program::write;
+use super::syntax::{Look, Syntax};
 
 /// Longest segment looked at, in bytes after decoding; in a longer one there is no match.
 pub(super) const SUBJECT_BYTES_MAX: usize = 1024;
@@ -11,13 +13,12 @@ pub(super) const SUBJECT_BYTES_MAX: usize = 1024;
 const STEPS_MAX: u32 = 50_000;
 /// Choices and undone writes kept at once, 8 bytes each.
 const STACK_MAX: usize = 4096;
-/// Instructions of a program; repetitions are written out.
-const PROGRAM_MAX: usize = 4000;
 /// Two for each group and one for each loop that may match nothing.
 const SLOTS_MAX: usize = 128;
 
+/// An instruction of a program.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Set(Bytes),
     Look(Look),
     /// First `.0`, when that fails `.1`.
@@ -52,19 +53,11 @@ pub(in crate::dispatch) struct Program {
 
 impl Program {
     pub(super) fn compile(syntax: &Syntax) -> Result<Program, PatternProblemKind> {
-        let mut compiler = Compiler {
-            steps: Vec::new(),
-            slots: (syntax.groups as usize + 1) * 2,
-        };
-        compiler.tree(&syntax.tree)?;
-        compiler.push(Step::Accept)?;
-        if compiler.slots > SLOTS_MAX {
+        let (steps, slots) = write(syntax)?;
+        if slots > SLOTS_MAX {
             return Err(PatternProblemKind::TooBig);
         }
-        Ok(Program {
-            steps: compiler.steps,
-            slots: compiler.slots,
-        })
+        Ok(Program { steps, slots })
     }
 
     /// Whether the pattern is found in the bytes.
@@ -128,10 +121,7 @@ impl Machine<'_> {
             };
             let holds = match &self.steps[step] {
                 Step::Set(bytes) => {
-                    let found = self
-                        .subject
-                        .get(at)
-                        .is_some_and(|&byte| bytes.contains(byte));
+                    let found = self.subject.get(at).is_some_and(|&byte| bytes.contains(byte));
                     at += usize::from(found);
                     found
                 }
@@ -142,10 +132,7 @@ impl Machine<'_> {
                 }
                 Step::Split(first, second) => {
                     let (first, second) = (*first, *second);
-                    if !self.push(Entry::Resume {
-                        step: second,
-                        at: at as u16,
-                    }) {
+                    if !self.push(Entry::Resume { step: second, at: at as u16 }) {
                         return Outcome::Exhausted;
                     }
                     step = usize::from(first);
@@ -160,20 +147,14 @@ impl Machine<'_> {
                     true
                 }
                 Step::Moved(slot) => usize::from(self.slots[usize::from(*slot)]) != at,
-                Step::Reference { group, either_case } => {
-                    match self.reference(*group, *either_case, at) {
-                        Some(length) => {
-                            at += length;
-                            true
-                        }
-                        None => false,
+                Step::Reference { group, either_case } => match self.reference(*group, *either_case, at) {
+                    Some(length) => {
+                        at += length;
+                        true
                     }
-                }
-                Step::Around {
-                    next,
-                    back,
-                    negative,
-                } => {
+                    None => false,
+                },
+                Step::Around { next, back, negative } => {
                     let (next, back, negative) = (usize::from(*next), back.unwrap_or(0), *negative);
                     let bottom = self.height;
                     let outcome = match at.checked_sub(usize::from(back)) {
@@ -275,9 +256,7 @@ impl Machine<'_> {
         let text = self.subject.get(usize::from(start)..usize::from(end))?;
         let here = self.subject.get(at..at + text.len())?;
         let same = if either_case {
-            text.iter()
-                .zip(here)
-                .all(|(&one, &other)| syntax::lower(one) == syntax::lower(other))
+            text.iter().zip(here).all(|(&one, &other)| lower(one) == lower(other))
         } else {
             text == here
         };
@@ -285,12 +264,9 @@ impl Machine<'_> {
     }
 
     fn looks(&self, look: Look, at: usize) -> bool {
-        let before = at
-            .checked_sub(1)
-            .and_then(|index| self.subject.get(index))
-            .copied();
+        let before = at.checked_sub(1).and_then(|index| self.subject.get(index)).copied();
         let after = self.subject.get(at).copied();
-        let boundary = || before.is_some_and(syntax::is_word) != after.is_some_and(syntax::is_word);
+        let boundary = || before.is_some_and(is_word) != after.is_some_and(is_word);
         match look {
             Look::Start => before.is_none(),
             Look::End => after.is_none(),
@@ -299,243 +275,5 @@ impl Machine<'_> {
             Look::WordBoundary => boundary(),
             Look::NoWordBoundary => !boundary(),
         }
-    }
-}
-
-struct Compiler {
-    steps: Vec<Step>,
-    slots: usize,
-}
-
-type Compiled = Result<(), PatternProblemKind>;
-
-impl Compiler {
-    fn here(&self) -> u16 {
-        // `push` keeps the program shorter than PROGRAM_MAX.
-        self.steps.len() as u16
-    }
-
-    fn push(&mut self, step: Step) -> Result<usize, PatternProblemKind> {
-        if self.steps.len() >= PROGRAM_MAX {
-            return Err(PatternProblemKind::TooBig);
-        }
-        self.steps.push(step);
-        Ok(self.steps.len() - 1)
-    }
-
-    fn slot(&mut self) -> Result<u8, PatternProblemKind> {
-        self.slots += 1;
-        u8::try_from(self.slots - 1).map_err(|_| PatternProblemKind::TooBig)
-    }
-
-    fn tree(&mut self, tree: &Tree) -> Compiled {
-        match tree {
-            Tree::Empty => {}
-            Tree::Set(bytes) => {
-                self.push(Step::Set(*bytes))?;
-            }
-            Tree::Look(look) => {
-                self.push(Step::Look(*look))?;
-            }
-            Tree::Group(number, tree) => {
-                let slot = u8::try_from(number * 2).map_err(|_| PatternProblemKind::TooBig)?;
-                let end = slot.checked_add(1).ok_or(PatternProblemKind::TooBig)?;
-                self.push(Step::Save(slot))?;
-                self.tree(tree)?;
-                self.push(Step::Save(end))?;
-            }
-            Tree::Sequence(items) => items.iter().try_for_each(|item| self.tree(item))?,
-            Tree::Either(branches) => self.either(branches)?,
-            Tree::Repeat {
-                tree,
-                min,
-                max,
-                greed: Greed::Possessive,
-            } => {
-                let inside = Tree::Repeat {
-                    tree: tree.clone(),
-                    min: *min,
-                    max: *max,
-                    greed: Greed::Greedy,
-                };
-                self.atomic(&inside)?;
-            }
-            Tree::Repeat {
-                tree,
-                min,
-                max,
-                greed,
-            } => self.repeat(tree, *min, *max, *greed)?,
-            Tree::Atomic(tree) => self.atomic(tree)?,
-            Tree::Reference(group, either_case) => {
-                let group = u8::try_from(*group).map_err(|_| PatternProblemKind::TooBig)?;
-                self.push(Step::Reference {
-                    group,
-                    either_case: *either_case,
-                })?;
-            }
-            Tree::Around {
-                tree,
-                ahead: true,
-                negative,
-            } => self.around(tree, None, *negative)?,
-            Tree::Around {
-                tree,
-                ahead: false,
-                negative,
-            } => self.behind(tree, *negative)?,
-        }
-        Ok(())
-    }
-
-    fn either(&mut self, branches: &[Tree]) -> Compiled {
-        let mut jumps = Vec::new();
-        for (index, branch) in branches.iter().enumerate() {
-            if index + 1 == branches.len() {
-                self.tree(branch)?;
-                break;
-            }
-            let split = self.push(Step::Split(0, 0))?;
-            self.tree(branch)?;
-            jumps.push(self.push(Step::Jump(0))?);
-            self.steps[split] = Step::Split(split as u16 + 1, self.here());
-        }
-        let end = self.here();
-        for jump in jumps {
-            self.steps[jump] = Step::Jump(end);
-        }
-        Ok(())
-    }
-
-    fn repeat(&mut self, tree: &Tree, min: u32, max: Option<u32>, greed: Greed) -> Compiled {
-        for _ in 0..min {
-            self.tree(tree)?;
-        }
-        let split = |inside: u16, past: u16| match greed {
-            Greed::Lazy => Step::Split(past, inside),
-            Greed::Greedy | Greed::Possessive => Step::Split(inside, past),
-        };
-        match max {
-            None => {
-                let top = self.push(Step::Split(0, 0))?;
-                if may_be_empty(tree) {
-                    let slot = self.slot()?;
-                    self.push(Step::Save(slot))?;
-                    self.tree(tree)?;
-                    self.push(Step::Moved(slot))?;
-                } else {
-                    self.tree(tree)?;
-                }
-                self.push(Step::Jump(top as u16))?;
-                self.steps[top] = split(top as u16 + 1, self.here());
-            }
-            Some(max) => {
-                let mut splits = Vec::new();
-                for _ in min..max {
-                    splits.push(self.push(Step::Split(0, 0))?);
-                    self.tree(tree)?;
-                }
-                let end = self.here();
-                for at in splits {
-                    self.steps[at] = split(at as u16 + 1, end);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn atomic(&mut self, tree: &Tree) -> Compiled {
-        let at = self.push(Step::Atomic { next: 0 })?;
-        self.tree(tree)?;
-        self.push(Step::Accept)?;
-        self.steps[at] = Step::Atomic { next: self.here() };
-        Ok(())
-    }
-
-    fn around(&mut self, tree: &Tree, back: Option<u16>, negative: bool) -> Compiled {
-        let at = self.push(Step::Around {
-            next: 0,
-            back,
-            negative,
-        })?;
-        self.tree(tree)?;
-        self.push(Step::Accept)?;
-        self.steps[at] = Step::Around {
-            next: self.here(),
-            back,
-            negative,
-        };
-        Ok(())
-    }
-
-    /// Look-behind: each branch has a length of its own, as in the original.
-    fn behind(&mut self, tree: &Tree, negative: bool) -> Compiled {
-        let whole = std::slice::from_ref(tree);
-        let branches = match tree {
-            Tree::Either(branches) => branches.as_slice(),
-            _ => whole,
-        };
-        let mut lengths = Vec::new();
-        for branch in branches {
-            let length = fixed_length(branch).and_then(|length| u16::try_from(length).ok());
-            lengths.push(length.ok_or(PatternProblemKind::LookBehind)?);
-        }
-        if negative {
-            // None of the branches: one after the other.
-            for (branch, length) in branches.iter().zip(lengths) {
-                self.around(branch, Some(length), true)?;
-            }
-            return Ok(());
-        }
-        let mut jumps = Vec::new();
-        for (index, (branch, length)) in branches.iter().zip(lengths).enumerate() {
-            let last = index + 1 == branches.len();
-            let split = if last {
-                None
-            } else {
-                Some(self.push(Step::Split(0, 0))?)
-            };
-            self.around(branch, Some(length), false)?;
-            if let Some(split) = split {
-                jumps.push(self.push(Step::Jump(0))?);
-                self.steps[split] = Step::Split(split as u16 + 1, self.here());
-            }
-        }
-        let end = self.here();
-        for jump in jumps {
-            self.steps[jump] = Step::Jump(end);
-        }
-        Ok(())
-    }
-}
-
-fn may_be_empty(tree: &Tree) -> bool {
-    match tree {
-        Tree::Empty | Tree::Look(_) | Tree::Around { .. } | Tree::Reference(..) => true,
-        Tree::Set(_) => false,
-        Tree::Group(_, tree) | Tree::Atomic(tree) => may_be_empty(tree),
-        Tree::Sequence(items) => items.iter().all(may_be_empty),
-        Tree::Either(branches) => branches.iter().any(may_be_empty),
-        Tree::Repeat { tree, min, .. } => *min == 0 || may_be_empty(tree),
-    }
-}
-
-fn fixed_length(tree: &Tree) -> Option<u32> {
-    match tree {
-        Tree::Empty | Tree::Look(_) | Tree::Around { .. } => Some(0),
-        Tree::Set(_) => Some(1),
-        Tree::Group(_, tree) | Tree::Atomic(tree) => fixed_length(tree),
-        Tree::Sequence(items) => items
-            .iter()
-            .try_fold(0_u32, |sum, item| sum.checked_add(fixed_length(item)?)),
-        Tree::Either(branches) => {
-            let mut lengths = branches.iter().map(fixed_length);
-            let first = lengths.next()??;
-            lengths.all(|length| length == Some(first)).then_some(first)
-        }
-        Tree::Repeat { tree, min, max, .. } if *max == Some(*min) => {
-            fixed_length(tree)?.checked_mul(*min)
-        }
-        Tree::Repeat { .. } | Tree::Reference(..) => None,
     }
 }

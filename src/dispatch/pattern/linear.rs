@@ -14,16 +14,13 @@ const DFA_BYTES_MAX: usize = 256 * 1024;
 const DETERMINIZE_BYTES_MAX: usize = 512 * 1024;
 const NFA_BYTES_MAX: usize = 256 * 1024;
 /// Most states of an NFA that runs as it is: each byte may cost this many steps.
-const NFA_STATES_MAX: usize = 1024;
+const NFA_STATES_MAX: usize = 512;
 
 /// A regular pattern made ready.
 pub(in crate::dispatch) struct Automaton(Form);
 
 enum Form {
-    Dfa {
-        dfa: Box<dense::DFA<Vec<u32>>>,
-        start: StateID,
-    },
+    Dfa { dfa: Box<dense::DFA<Vec<u32>>>, start: StateID },
     Nfa(Box<NFA>),
 }
 
@@ -51,11 +48,10 @@ impl Automaton {
             && let Ok(start) = dfa.start_state(&start::Config::new().anchored(Anchored::No))
         {
             *room = room.saturating_sub(dfa.memory_usage());
-            return Ok(Automaton(Form::Dfa {
-                dfa: Box::new(dfa),
-                start,
-            }));
+            return Ok(Automaton(Form::Dfa { dfa: Box::new(dfa), start }));
         }
+        // The attempt cost time, so it counts too: a site full of such patterns loads in bounded time.
+        *room = room.saturating_sub(DFA_BYTES_MAX);
         if nfa.states().len() > NFA_STATES_MAX {
             return Err(PatternProblemKind::TooBig);
         }
@@ -110,9 +106,7 @@ fn nfa_is_in(nfa: &NFA, bytes: impl Iterator<Item = u8>) -> bool {
                         now.add(*next);
                     }
                 }
-                thompson::State::Union { alternates } => {
-                    alternates.iter().for_each(|&next| now.add(next))
-                }
+                thompson::State::Union { alternates } => alternates.iter().for_each(|&next| now.add(next)),
                 thompson::State::BinaryUnion { alt1, alt2 } => {
                     now.add(*alt1);
                     now.add(*alt2);
@@ -148,8 +142,7 @@ fn nfa_is_in(nfa: &NFA, bytes: impl Iterator<Item = u8>) -> bool {
 }
 
 fn holds(assertion: look::Look, before: Option<u8>, after: Option<u8>) -> bool {
-    let word =
-        |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let word = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     match assertion {
         look::Look::Start => before.is_none(),
         look::Look::End => after.is_none(),
@@ -171,11 +164,7 @@ struct States {
 
 impl States {
     fn new() -> States {
-        States {
-            list: [StateID::ZERO; NFA_STATES_MAX],
-            length: 0,
-            members: [0; NFA_STATES_MAX / 64],
-        }
+        States { list: [StateID::ZERO; NFA_STATES_MAX], length: 0, members: [0; NFA_STATES_MAX / 64] }
     }
 
     fn add(&mut self, state: StateID) {
@@ -217,12 +206,7 @@ fn translate(tree: &Tree) -> Hir {
         Tree::Group(_, tree) | Tree::Atomic(tree) => translate(tree),
         Tree::Sequence(items) => Hir::concat(items.iter().map(translate).collect()),
         Tree::Either(branches) => Hir::alternation(branches.iter().map(translate).collect()),
-        Tree::Repeat {
-            tree,
-            min,
-            max,
-            greed,
-        } => Hir::repetition(hir::Repetition {
+        Tree::Repeat { tree, min, max, greed } => Hir::repetition(hir::Repetition {
             min: *min,
             max: *max,
             greedy: *greed == Greed::Greedy,

@@ -11,7 +11,11 @@
 //! classes (`[a&&b]`), escapes and Unicode; and `fancy-regex`, which allocates for each match.
 
 mod backtrack;
+mod bytes;
+mod class;
+mod escape;
 mod linear;
+mod program;
 mod syntax;
 
 use super::path::Segment;
@@ -66,9 +70,7 @@ impl PatternProblemKind {
         match self {
             PatternProblemKind::Parenthesis => "a parenthesis without its partner",
             PatternProblemKind::Bracket => "a \"[\" without its \"]\"",
-            PatternProblemKind::Range => {
-                "a range that is out of order or has no single byte at an end"
-            }
+            PatternProblemKind::Range => "a range that is out of order or has no single byte at an end",
             PatternProblemKind::ClassName => "an unknown class name",
             PatternProblemKind::NothingToRepeat => "nothing to repeat",
             PatternProblemKind::RepeatBounds => "bounds of a repetition out of order or above 1000",
@@ -90,14 +92,10 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    /// `room`: bytes of automata that may still be built; what this one takes is subtracted, and
+    /// `room`: bytes of automata that may still be built; what this one takes, or would have, is subtracted;
     /// without room left the smaller and slower form is taken.
     pub(super) fn compile(pattern: &str, room: &mut usize) -> Result<Pattern, PatternProblem> {
-        let whole = |kind| PatternProblem {
-            start: 0,
-            end: pattern.len(),
-            kind,
-        };
+        let whole = |kind| PatternProblem { start: 0, end: pattern.len(), kind };
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(whole(PatternProblemKind::TooBig));
         }
@@ -117,9 +115,7 @@ impl Pattern {
             Pattern::Automaton(automaton) => automaton.is_in(segment.raw.iter().copied()),
             Pattern::Program(program) => {
                 let mut buffer = [0; backtrack::SUBJECT_BYTES_MAX];
-                segment
-                    .decode_into(&mut buffer)
-                    .is_some_and(|subject| program.is_in(subject))
+                segment.decode_into(&mut buffer).is_some_and(|subject| program.is_in(subject))
             }
         }
     }

@@ -6,9 +6,7 @@ struct Certificate(&'static [&'static str]);
 
 impl Covers for Certificate {
     fn covers(&self, host: &[u8]) -> bool {
-        self.0
-            .iter()
-            .any(|name| name.as_bytes().eq_ignore_ascii_case(host))
+        self.0.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(host))
     }
 }
 
@@ -34,11 +32,7 @@ fn answer(sites: &Sites, question: &Question<'_>) -> String {
         Action::Redirect(redirect) => {
             let mut location = Vec::new();
             redirect.write_location(&mut location);
-            format!(
-                "{} {}",
-                redirect.status,
-                String::from_utf8(location).expect("ASCII")
-            )
+            format!("{} {}", redirect.status, String::from_utf8(location).expect("ASCII"))
         }
     }
 }
@@ -84,11 +78,7 @@ fn wants_the_scheme_of_the_table() {
                     format!("302 {wanted}://example.com{target}")
                 };
                 let about = format!("{target} by {came:?}, is_secure {is_secure}, is_ssl {is_ssl}");
-                assert_eq!(
-                    answer(&sites, &ask(came, "example.com", "GET", target)),
-                    expected,
-                    "{about}"
-                );
+                assert_eq!(answer(&sites, &ask(came, "example.com", "GET", target)), expected, "{about}");
             }
         }
     }
@@ -99,141 +89,27 @@ fn a_redirect_is_permanent_only_where_it_is_said() {
     let permanent = |is_permanent, is_ssl| {
         let aliases = vec!["www.example.com".to_owned()];
         let rules = four_rules();
-        compile(vec![SiteRules {
-            is_permanent,
-            is_ssl,
-            aliases,
-            rules,
-            ..site("a", &["example.com"])
-        }])
+        compile(vec![SiteRules { is_permanent, is_ssl, aliases, rules, ..site("a", &["example.com"]) }])
     };
-    let (plain, permanent, all_ssl) = (
-        permanent(false, false),
-        permanent(true, false),
-        permanent(true, true),
-    );
+    let (plain, permanent, all_ssl) =
+        (permanent(false, false), permanent(true, false), permanent(true, true));
     let cases = [
-        (
-            &plain,
-            Scheme::Http,
-            "example.com",
-            "GET",
-            "/https",
-            "302 https://example.com/https",
-        ),
-        (
-            &plain,
-            Scheme::Http,
-            "example.com",
-            "POST",
-            "/https",
-            "307 https://example.com/https",
-        ),
-        (
-            &plain,
-            Scheme::Https,
-            "example.com",
-            "HEAD",
-            "/http",
-            "302 http://example.com/http",
-        ),
-        (
-            &permanent,
-            Scheme::Http,
-            "example.com",
-            "GET",
-            "/https",
-            "301 https://example.com/https",
-        ),
-        (
-            &permanent,
-            Scheme::Http,
-            "example.com",
-            "POST",
-            "/https",
-            "308 https://example.com/https",
-        ),
-        (
-            &permanent,
-            Scheme::Https,
-            "example.com",
-            "GET",
-            "/http",
-            "302 http://example.com/http",
-        ),
-        (
-            &permanent,
-            Scheme::Https,
-            "example.com",
-            "DELETE",
-            "/http",
-            "307 http://example.com/http",
-        ),
-        (
-            &permanent,
-            Scheme::Http,
-            "example.com",
-            "GET",
-            "/none",
-            "forward",
-        ),
-        (
-            &all_ssl,
-            Scheme::Http,
-            "example.com",
-            "GET",
-            "/none",
-            "301 https://example.com/none",
-        ),
-        (
-            &all_ssl,
-            Scheme::Http,
-            "example.com",
-            "GET",
-            "/else",
-            "301 https://example.com/else",
-        ),
+        (&plain, Scheme::Http, "example.com", "GET", "/https", "302 https://example.com/https"),
+        (&plain, Scheme::Http, "example.com", "POST", "/https", "307 https://example.com/https"),
+        (&plain, Scheme::Https, "example.com", "HEAD", "/http", "302 http://example.com/http"),
+        (&permanent, Scheme::Http, "example.com", "GET", "/https", "301 https://example.com/https"),
+        (&permanent, Scheme::Http, "example.com", "POST", "/https", "308 https://example.com/https"),
+        (&permanent, Scheme::Https, "example.com", "GET", "/http", "302 http://example.com/http"),
+        (&permanent, Scheme::Https, "example.com", "DELETE", "/http", "307 http://example.com/http"),
+        (&permanent, Scheme::Http, "example.com", "GET", "/none", "forward"),
+        (&all_ssl, Scheme::Http, "example.com", "GET", "/none", "301 https://example.com/none"),
+        (&all_ssl, Scheme::Http, "example.com", "GET", "/else", "301 https://example.com/else"),
         // Alias and scheme in one step, permanent because of the alias.
-        (
-            &plain,
-            Scheme::Http,
-            "www.example.com",
-            "GET",
-            "/https",
-            "301 https://example.com/https",
-        ),
-        (
-            &plain,
-            Scheme::Https,
-            "WWW.Example.com.:443",
-            "GET",
-            "/http",
-            "301 http://example.com/http",
-        ),
-        (
-            &plain,
-            Scheme::Http,
-            "www.example.com",
-            "GET",
-            "/any/x?y",
-            "301 http://example.com/any/x?y",
-        ),
-        (
-            &plain,
-            Scheme::Https,
-            "www.example.com",
-            "PUT",
-            "/any/x?y",
-            "308 https://example.com/any/x?y",
-        ),
-        (
-            &plain,
-            Scheme::Http,
-            "www.example.com",
-            "OPTIONS",
-            "*",
-            "forward",
-        ),
+        (&plain, Scheme::Http, "www.example.com", "GET", "/https", "301 https://example.com/https"),
+        (&plain, Scheme::Https, "WWW.Example.com.:443", "GET", "/http", "301 http://example.com/http"),
+        (&plain, Scheme::Http, "www.example.com", "GET", "/any/x?y", "301 http://example.com/any/x?y"),
+        (&plain, Scheme::Https, "www.example.com", "PUT", "/any/x?y", "308 https://example.com/any/x?y"),
+        (&plain, Scheme::Http, "www.example.com", "OPTIONS", "*", "forward"),
     ];
     for (sites, scheme, host, method, target, expected) in cases {
         assert_eq!(
@@ -253,15 +129,9 @@ fn an_alias_may_be_served() {
         rules: four_rules(),
         ..site("a", &["example.com"])
     }]);
-    assert_eq!(
-        answer(&sites, &ask(Scheme::Http, "www.example.com", "GET", "/any")),
-        "forward"
-    );
+    assert_eq!(answer(&sites, &ask(Scheme::Http, "www.example.com", "GET", "/any")), "forward");
     let wrong_scheme = ask(Scheme::Http, "WWW.example.com", "GET", "/https");
-    assert_eq!(
-        answer(&sites, &wrong_scheme),
-        "302 https://www.example.com/https"
-    );
+    assert_eq!(answer(&sites, &wrong_scheme), "302 https://www.example.com/https");
 }
 
 #[test]
@@ -281,23 +151,15 @@ fn a_site_may_answer_404_itself() {
         ("example.com", "/any", "forward"),
         ("www.example.com", "/else", "301 http://example.com/else"),
     ] {
-        assert_eq!(
-            answer(&sites, &ask(Scheme::Http, host, "GET", target)),
-            expected,
-            "{host}{target}"
-        );
+        assert_eq!(answer(&sites, &ask(Scheme::Http, host, "GET", target)), expected, "{host}{target}");
     }
 }
 
 #[test]
 fn never_redirects_to_a_scheme_that_is_not_there() {
     let rules = four_rules();
-    let no_https = compile(vec![SiteRules {
-        ssl: false,
-        is_ssl: true,
-        rules,
-        ..site("a", &["example.com"])
-    }]);
+    let no_https =
+        compile(vec![SiteRules { ssl: false, is_ssl: true, rules, ..site("a", &["example.com"]) }]);
     for target in ["/https", "/none", "/else", "/any"] {
         assert_eq!(
             answer(&no_https, &ask(Scheme::Http, "example.com", "GET", target)),
@@ -305,103 +167,32 @@ fn never_redirects_to_a_scheme_that_is_not_there() {
             "{target}"
         );
     }
-    let rules = || {
-        vec![SiteRules {
-            rules: four_rules(),
-            ..site("a", &["example.com"])
-        }]
-    };
-    let http_only = Sites::compile(
-        rules(),
-        Ports {
-            http: Some(80),
-            https: None,
-        },
-    )
-    .expect("compiles");
-    assert_eq!(
-        answer(
-            &http_only,
-            &ask(Scheme::Http, "example.com", "GET", "/https")
-        ),
-        "forward"
-    );
-    let https_only = Sites::compile(
-        rules(),
-        Ports {
-            http: None,
-            https: Some(443),
-        },
-    )
-    .expect("compiles");
-    assert_eq!(
-        answer(
-            &https_only,
-            &ask(Scheme::Https, "example.com", "GET", "/http")
-        ),
-        "forward"
-    );
+    let rules = || vec![SiteRules { rules: four_rules(), ..site("a", &["example.com"]) }];
+    let http_only = Sites::compile(rules(), Ports { http: Some(80), https: None }).expect("compiles");
+    assert_eq!(answer(&http_only, &ask(Scheme::Http, "example.com", "GET", "/https")), "forward");
+    let https_only = Sites::compile(rules(), Ports { http: None, https: Some(443) }).expect("compiles");
+    assert_eq!(answer(&https_only, &ask(Scheme::Https, "example.com", "GET", "/http")), "forward");
 }
 
 #[test]
 fn writes_the_outside_port_unless_it_is_the_schemes_own() {
     let sites = |ports| {
         let aliases = vec!["www.example.com".to_owned()];
-        Sites::compile(
-            vec![SiteRules {
-                aliases,
-                rules: four_rules(),
-                ..site("a", &["example.com"])
-            }],
-            ports,
-        )
-        .expect("compiles")
+        Sites::compile(vec![SiteRules { aliases, rules: four_rules(), ..site("a", &["example.com"]) }], ports)
+            .expect("compiles")
     };
-    let odd = sites(Ports {
-        http: Some(8080),
-        https: Some(8443),
-    });
+    let odd = sites(Ports { http: Some(8080), https: Some(8443) });
     for (scheme, host, target, expected) in [
-        (
-            Scheme::Http,
-            "example.com:8080",
-            "/https",
-            "302 https://example.com:8443/https",
-        ),
-        (
-            Scheme::Https,
-            "example.com:8443",
-            "/http",
-            "302 http://example.com:8080/http",
-        ),
-        (
-            Scheme::Http,
-            "www.example.com:8080",
-            "/any",
-            "301 http://example.com:8080/any",
-        ),
-        (
-            Scheme::Https,
-            "www.example.com",
-            "/any",
-            "301 https://example.com:8443/any",
-        ),
+        (Scheme::Http, "example.com:8080", "/https", "302 https://example.com:8443/https"),
+        (Scheme::Https, "example.com:8443", "/http", "302 http://example.com:8080/http"),
+        (Scheme::Http, "www.example.com:8080", "/any", "301 http://example.com:8080/any"),
+        (Scheme::Https, "www.example.com", "/any", "301 https://example.com:8443/any"),
     ] {
-        assert_eq!(
-            answer(&odd, &ask(scheme, host, "GET", target)),
-            expected,
-            "{host}{target}"
-        );
+        assert_eq!(answer(&odd, &ask(scheme, host, "GET", target)), expected, "{host}{target}");
     }
-    let crossed = sites(Ports {
-        http: Some(443),
-        https: Some(80),
-    });
+    let crossed = sites(Ports { http: Some(443), https: Some(80) });
     let question = ask(Scheme::Http, "example.com", "GET", "/https");
-    assert_eq!(
-        answer(&crossed, &question),
-        "302 https://example.com:80/https"
-    );
+    assert_eq!(answer(&crossed, &question), "302 https://example.com:80/https");
     let plain = sites(PORTS);
     let question = ask(Scheme::Http, "example.com:12345", "GET", "/https");
     assert_eq!(answer(&plain, &question), "302 https://example.com/https");
@@ -430,18 +221,11 @@ fn finds_the_exact_host_then_the_longest_wildcard_then_the_fallback() {
         ("[::1]", "all", FoundBy::Fallback),
     ] {
         let found = sites.find_claim(host.as_bytes()).expect(host);
-        assert_eq!(
-            (sites.site(found.site).name(), found.by),
-            (expected, by),
-            "{host}"
-        );
+        assert_eq!((sites.site(found.site).name(), found.by), (expected, by), "{host}");
     }
     assert_eq!(sites.find(&[b'a'; 256]), None);
     assert_eq!(sites.fallback(), sites.named("all"));
-    assert_eq!(
-        compile(vec![site("a", &["example.com"])]).find(b"other.example"),
-        None
-    );
+    assert_eq!(compile(vec![site("a", &["example.com"])]).find(b"other.example"), None);
 }
 
 #[test]
@@ -458,11 +242,7 @@ fn keeps_the_requested_host_at_wildcards_and_the_fallback() {
         ("[::1]:80", "302 https://[::1]/https"),
         ("second.example", "302 https://second.example/https"),
     ] {
-        assert_eq!(
-            answer(&sites, &ask(Scheme::Http, host, "GET", "/https")),
-            expected,
-            "{host}"
-        );
+        assert_eq!(answer(&sites, &ask(Scheme::Http, host, "GET", "/https")), expected, "{host}");
     }
 }
 
@@ -480,11 +260,7 @@ fn refuses_hosts_that_are_none_or_nobodys() {
         (Scheme::Http, "example..com", "refuse 400 host-empty-label"),
         (Scheme::Http, "[::1", "refuse 400 host-address"),
     ] {
-        assert_eq!(
-            answer(&sites, &ask(scheme, host, "GET", "/")),
-            expected,
-            "{host}"
-        );
+        assert_eq!(answer(&sites, &ask(scheme, host, "GET", "/")), expected, "{host}");
     }
 }
 
@@ -493,80 +269,41 @@ fn serves_another_site_on_a_connection_only_when_it_could_have_been_its_own() {
     let sites = compile(vec![
         site("first", &["first.example", "also.first.example"]),
         site("second", &["second.example"]),
-        SiteRules {
-            tls_policy: 1,
-            ..site("strict", &["strict.example"])
-        },
-        SiteRules {
-            ssl: false,
-            ..site("plain", &["plain.example"])
-        },
+        SiteRules { tls_policy: 1, ..site("strict", &["strict.example"]) },
+        SiteRules { ssl: false, ..site("plain", &["plain.example"]) },
     ]);
-    let certificate = Certificate(&[
-        "first.example",
-        "second.example",
-        "strict.example",
-        "plain.example",
-    ]);
+    let certificate = Certificate(&["first.example", "second.example", "strict.example", "plain.example"]);
     let narrow = Certificate(&["first.example"]);
     for (covers, host, expected) in [
         (&certificate, "first.example", "forward"),
         (&narrow, "also.first.example", "forward"),
         (&certificate, "Second.Example.:443", "forward"),
         (&narrow, "second.example", "refuse 421 not-covered"),
-        (
-            &certificate,
-            "strict.example",
-            "refuse 421 other-tls-policy",
-        ),
+        (&certificate, "strict.example", "refuse 421 other-tls-policy"),
         (&certificate, "plain.example", "refuse 421 no-https"),
         (&certificate, "nobody.example", "refuse 421 no-site"),
     ] {
-        let handshake = Some(Handshake {
-            site: SiteId(0),
-            certificate: covers,
-        });
-        let question = Question {
-            handshake,
-            ..ask(Scheme::Https, host, "GET", "/")
-        };
+        let handshake = Some(Handshake { site: SiteId(0), certificate: covers });
+        let question = Question { handshake, ..ask(Scheme::Https, host, "GET", "/") };
         assert_eq!(answer(&sites, &question), expected, "{host}");
     }
     // A number of other sites than these is no site, and no policy equals its.
-    let handshake = Some(Handshake {
-        site: SiteId(9),
-        certificate: &certificate,
-    });
-    let question = Question {
-        handshake,
-        ..ask(Scheme::Https, "first.example", "GET", "/")
-    };
+    let handshake = Some(Handshake { site: SiteId(9), certificate: &certificate });
+    let question = Question { handshake, ..ask(Scheme::Https, "first.example", "GET", "/") };
     assert_eq!(answer(&sites, &question), "refuse 421 other-tls-policy");
 }
 
 #[test]
 fn a_target_never_chooses_where_a_redirect_goes() {
-    let sites = compile(vec![SiteRules {
-        is_ssl: true,
-        ..site("a", &["example.com"])
-    }]);
+    let sites = compile(vec![SiteRules { is_ssl: true, ..site("a", &["example.com"]) }]);
     for (target, expected) in [
         ("//evil.com", "302 https://example.com/evil.com"),
-        (
-            "///evil.com/..//x",
-            "302 https://example.com/evil.com/..//x",
-        ),
+        ("///evil.com/..//x", "302 https://example.com/evil.com/..//x"),
         ("/\\evil.com", "302 https://example.com/\\evil.com"),
-        (
-            "/%0d%0aLocation:%20x",
-            "302 https://example.com/%0d%0aLocation:%20x",
-        ),
+        ("/%0d%0aLocation:%20x", "302 https://example.com/%0d%0aLocation:%20x"),
         ("/@evil.com", "302 https://example.com/@evil.com"),
         ("/.evil.com", "302 https://example.com/.evil.com"),
-        (
-            "/a?next=//evil.com",
-            "302 https://example.com/a?next=//evil.com",
-        ),
+        ("/a?next=//evil.com", "302 https://example.com/a?next=//evil.com"),
         ("/a#b", "302 https://example.com/a#b"),
         ("http://evil.com/", "refuse 400 bad-target"),
         ("evil.com", "refuse 400 bad-target"),
@@ -582,17 +319,10 @@ fn a_target_never_chooses_where_a_redirect_goes() {
         ("/\0", "refuse 400 bad-target"),
         ("/\x7f", "refuse 400 bad-target"),
     ] {
-        assert_eq!(
-            answer(&sites, &ask(Scheme::Http, "example.com", "GET", target)),
-            expected,
-            "{target:?}"
-        );
+        assert_eq!(answer(&sites, &ask(Scheme::Http, "example.com", "GET", target)), expected, "{target:?}");
     }
     let long = "/a".repeat(40_000);
-    assert_eq!(
-        answer(&sites, &ask(Scheme::Http, "example.com", "GET", &long)),
-        "refuse 414 target-too-long"
-    );
+    assert_eq!(answer(&sites, &ask(Scheme::Http, "example.com", "GET", &long)), "refuse 414 target-too-long");
 }
 
 #[test]
@@ -600,42 +330,23 @@ fn says_everything_that_is_wrong() {
     let mut first = site("first", &["example.com", "*.example.com", "*"]);
     first.rules = vec![
         rule("ok", vec![literal("a")], None),
-        Rule {
-            place: place(7),
-            ..rule("bad", vec![variable("x"), pattern("id", "^[0-9")], None)
-        },
+        Rule { place: place(7), ..rule("bad", vec![variable("x"), pattern("id", "^[0-9")], None) },
         rule("big", vec![pattern("id", "((a{1000}){1000}){1000}")], None),
         rule("long", vec![literal(&"x".repeat(256))], None),
         rule("deep", vec![variable("x"); 61], None),
     ];
-    let mut second = site(
-        "second",
-        &[
-            "EXAMPLE.com.",
-            "*.example.com",
-            "*",
-            "example.com:80",
-            "*x.com",
-            "a b",
-            "",
-            "*.",
-        ],
-    );
+    let mut second =
+        site("second", &["EXAMPLE.com.", "*.example.com", "*", "example.com:80", "*x.com", "a b", "", "*."]);
     second.aliases = vec!["second.example".into(), "second.example".into()];
     let mut third = site("third", &["*.third.example"]);
     third.aliases = vec!["www.third.example".into()];
-    let problems = Sites::compile(vec![first, second, third, site("fourth", &[])], PORTS)
-        .err()
-        .expect("problems");
-    let twice = |host: &str, other: &str| RuleProblemKind::HostTwice {
-        host: host.into(),
-        other_site: other.into(),
-    };
+    let problems =
+        Sites::compile(vec![first, second, third, site("fourth", &[])], PORTS).err().expect("problems");
+    let twice =
+        |host: &str, other: &str| RuleProblemKind::HostTwice { host: host.into(), other_site: other.into() };
     let bad = |host: &str| RuleProblemKind::BadHost { host: host.into() };
-    let kinds: Vec<_> = problems
-        .iter()
-        .map(|problem| (problem.site.as_str(), problem.kind.clone()))
-        .collect();
+    let kinds: Vec<_> =
+        problems.iter().map(|problem| (problem.site.as_str(), problem.kind.clone())).collect();
     let at = |start, end, kind| PatternProblem { start, end, kind };
     assert_eq!(
         kinds,
@@ -681,53 +392,22 @@ fn explains_each_rule_and_the_scheme() {
     written.languages = vec!["en".into()];
     written.rules = vec![
         rule("home", vec![], None),
-        rule(
-            "long",
-            vec![variable("a"), variable("b"), variable("c")],
-            None,
-        ),
+        rule("long", vec![variable("a"), variable("b"), variable("c")], None),
         rule("other", vec![literal("x"), Element::Rest], None),
         rule("language", vec![Element::Language, Element::Rest], None),
-        rule(
-            "number",
-            vec![variable("a"), pattern("id", "^[0-9]+$")],
-            None,
-        ),
-        Rule {
-            place: place(6),
-            ..rule(
-                "page",
-                vec![literal("a b"), variable("id")],
-                Some(Ssl::Https),
-            )
-        },
+        rule("number", vec![variable("a"), pattern("id", "^[0-9]+$")], None),
+        Rule { place: place(6), ..rule("page", vec![literal("a b"), variable("id")], Some(Ssl::Https)) },
         rule("never", vec![Element::Rest], None),
     ];
     let sites = compile(vec![written]);
-    let explained = sites.explain(&ask(
-        Scheme::Http,
-        "EXAMPLE.com:80",
-        "GET",
-        "/en/a+b%20/../a%20b/%22?q",
-    ));
+    let explained = sites.explain(&ask(Scheme::Http, "EXAMPLE.com:80", "GET", "/en/a+b%20/../a%20b/%22?q"));
     assert_eq!(explained.host.as_deref(), Some("example.com"));
-    assert_eq!(
-        explained.found,
-        Some(Found {
-            site: SiteId(0),
-            redirects: false,
-            by: FoundBy::Exact
-        })
-    );
+    assert_eq!(explained.found, Some(Found { site: SiteId(0), redirects: false, by: FoundBy::Exact }));
     assert_eq!(
         (explained.language_cut, explained.segments),
         (true, vec!["a b".to_owned(), "%22".to_owned()])
     );
-    let outcomes: Vec<_> = explained
-        .rules
-        .iter()
-        .map(|tried| (tried.name.as_str(), tried.outcome))
-        .collect();
+    let outcomes: Vec<_> = explained.rules.iter().map(|tried| (tried.name.as_str(), tried.outcome)).collect();
     assert_eq!(
         outcomes,
         [
@@ -741,17 +421,13 @@ fn explains_each_rule_and_the_scheme() {
     );
     assert_eq!(explained.rules[5].place, place(6));
     let by = WantedBy::Rule(Ssl::Https);
-    assert_eq!(
-        explained.wanted,
-        Some(Wanted {
-            scheme: Some(Scheme::Https),
-            by,
-            unavailable: false
-        })
-    );
-    assert_eq!(
-        (explained.decision.site, explained.decision.rule),
-        (Some(SiteId(0)), Some(RuleId(5)))
-    );
+    assert_eq!(explained.wanted, Some(Wanted { scheme: Some(Scheme::Https), by, unavailable: false }));
+    assert_eq!((explained.decision.site, explained.decision.rule), (Some(SiteId(0)), Some(RuleId(5))));
     assert!(matches!(explained.decision.action, Action::Redirect(_)));
+}
+
+#[test]
+fn workers_share_the_sites() {
+    fn is_shared<T: Send + Sync + 'static>() {}
+    is_shared::<Sites>();
 }

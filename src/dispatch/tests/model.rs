@@ -9,15 +9,11 @@ type Meaning = fn(&[u8]) -> bool;
 /// Patterns with their meaning in plain code.
 const PATTERNS: &[(&str, Meaning)] = &[
     ("[0-9]", |text| text.iter().any(u8::is_ascii_digit)),
-    ("^[0-9]+$", |text| {
-        !text.is_empty() && text.iter().all(u8::is_ascii_digit)
-    }),
+    ("^[0-9]+$", |text| !text.is_empty() && text.iter().all(u8::is_ascii_digit)),
     ("^x*$", |text| text.iter().all(|&byte| byte == b'x')),
     (".", |text| text.iter().any(|&byte| byte != b'\n')),
     ("^(?!a)", |text| !text.starts_with(b"a")),
-    ("^(.)\\1$", |text| {
-        text.len() == 2 && text[0] == text[1] && text[0] != b'\n'
-    }),
+    ("^(.)\\1$", |text| text.len() == 2 && text[0] == text[1] && text[0] != b'\n'),
 ];
 
 fn decode(segment: &[u8]) -> Vec<u8> {
@@ -27,9 +23,7 @@ fn decode(segment: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
     while at < segment.len() {
-        let digits = segment
-            .get(at + 1..at + 3)
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = segment.get(at + 1..at + 3).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         match (segment[at], digits) {
             (b'%', Some(digits)) => {
                 let digits = std::str::from_utf8(digits).expect("hexadecimal");
@@ -46,10 +40,7 @@ fn decode(segment: &[u8]) -> Vec<u8> {
 
 /// Section 5 word for word.
 fn read(target: &[u8]) -> (Vec<Vec<u8>>, bool) {
-    let end = target
-        .iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .unwrap_or(target.len());
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
     let path = target[..end].strip_prefix(b"/").expect("origin form");
     let mut segments: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
     while let Some(at) = segments.windows(2).position(|pair| pair[1] == b"..") {
@@ -64,10 +55,7 @@ fn read(target: &[u8]) -> (Vec<Vec<u8>>, bool) {
 }
 
 fn matches(rule: &Rule, segments: &[Vec<u8>], languages: &[String]) -> bool {
-    let some = rule
-        .path
-        .iter()
-        .any(|element| matches!(element, Element::Pattern { .. } | Element::Language));
+    let some = rule.path.iter().any(|element| matches!(element, Element::Pattern { .. } | Element::Language));
     let (elements, rest) = match rule.path.split_last() {
         Some((Element::Rest, elements)) => (elements, true),
         _ => (&rule.path[..], false),
@@ -77,42 +65,29 @@ fn matches(rule: &Rule, segments: &[Vec<u8>], languages: &[String]) -> bool {
     } else {
         segments.len() == elements.len()
     };
-    fits && elements
-        .iter()
-        .zip(segments)
-        .all(|(element, segment)| match element {
-            Element::Literal(text) => text == segment,
-            Element::Variable(_) | Element::Rest => true,
-            Element::Language if languages.is_empty() => {
-                [&b"en"[..], b"nl"].contains(&&segment[..])
-            }
-            Element::Language => languages
-                .iter()
-                .any(|language| language.as_bytes() == segment),
-            Element::Pattern { pattern, .. } => {
-                let (_, meaning) = PATTERNS
-                    .iter()
-                    .find(|(text, _)| text == pattern)
-                    .expect("a pattern of the list");
-                meaning(segment)
-            }
-        })
+    fits && elements.iter().zip(segments).all(|(element, segment)| match element {
+        Element::Literal(text) => text == segment,
+        Element::Variable(_) | Element::Rest => true,
+        Element::Language if languages.is_empty() => [&b"en"[..], b"nl"].contains(&&segment[..]),
+        Element::Language => languages.iter().any(|language| language.as_bytes() == segment),
+        Element::Pattern { pattern, .. } => {
+            let (_, meaning) =
+                PATTERNS.iter().find(|(text, _)| text == pattern).expect("a pattern of the list");
+            meaning(segment)
+        }
+    })
 }
 
 fn first_match(site: &SiteRules, target: &[u8]) -> Option<usize> {
     let (mut segments, is_dir) = read(target);
     if (segments.len() > 1 || is_dir)
-        && segments.first().is_some_and(|first| {
-            site.languages
-                .iter()
-                .any(|language| language.as_bytes() == first)
-        })
+        && segments
+            .first()
+            .is_some_and(|first| site.languages.iter().any(|language| language.as_bytes() == first))
     {
         segments.remove(0);
     }
-    site.rules
-        .iter()
-        .position(|rule| matches(rule, &segments, &site.languages))
+    site.rules.iter().position(|rule| matches(rule, &segments, &site.languages))
 }
 
 fn element() -> impl Strategy<Value = Element> {
@@ -134,20 +109,15 @@ fn table() -> impl Strategy<Value = SiteRules> {
             .enumerate()
             .map(|(index, path)| rule(&format!("r{index}"), path, None))
             .collect();
-        SiteRules {
-            languages,
-            rules,
-            ..site("a", &["example.com"])
-        }
+        SiteRules { languages, rules, ..site("a", &["example.com"]) }
     })
 }
 
 /// Paths of likely segments, and paths of anything a target may hold.
 fn target() -> impl Strategy<Value = String> {
     let likely = vec![
-        "a", "b", "en", "nl", "a%20b", "a+b%20", "a+b", "", "", ".", "..", "..", "%2e%2e",
-        "%C3%A9", "é", "a%2Fb", "%zz", "%", "12", "7", "x", "xx", "%61", "12%0A", "xx%0a", "%0a",
-        "zz",
+        "a", "b", "en", "nl", "a%20b", "a+b%20", "a+b", "", "", ".", "..", "..", "%2e%2e", "%C3%A9", "é",
+        "a%2Fb", "%zz", "%", "12", "7", "x", "xx", "%61", "12%0A", "xx%0a", "%0a", "zz",
     ];
     prop_oneof![
         3 => prop::collection::vec(prop::sample::select(likely), 0..8).prop_map(|segments| format!("/{}", segments.join("/"))),
@@ -205,9 +175,8 @@ fn a_hostile_path_costs_at_most_what_asking_every_rule_would() {
     let elements = [literal("a"), variable("v"), pattern("p", "^(?=a)a$")];
     let mut written = site("a", &["example.com"]);
     for number in 0..3_u32.pow(7) {
-        let mut path: Vec<Element> = (0..7)
-            .map(|digit| elements[(number / 3_u32.pow(digit) % 3) as usize].clone())
-            .collect();
+        let mut path: Vec<Element> =
+            (0..7).map(|digit| elements[(number / 3_u32.pow(digit) % 3) as usize].clone()).collect();
         path.extend([Element::Rest, literal("never")]);
         written.rules.push(rule("r", path, None));
     }
@@ -220,12 +189,6 @@ fn a_hostile_path_costs_at_most_what_asking_every_rule_would() {
     ] {
         assert_eq!(sites.matches(SiteId(0), target.as_bytes()), None);
     }
-    assert_eq!(
-        sites.matches(SiteId(0), b"/a/a/a/a/a/a/a/x/never"),
-        Some(RuleId(0))
-    );
-    assert_eq!(
-        sites.matches(SiteId(0), b"/b/b/b/b/b/b/b/x/never"),
-        Some(RuleId(1093))
-    );
+    assert_eq!(sites.matches(SiteId(0), b"/a/a/a/a/a/a/a/x/never"), Some(RuleId(0)));
+    assert_eq!(sites.matches(SiteId(0), b"/b/b/b/b/b/b/b/x/never"), Some(RuleId(1093)));
 }

@@ -63,9 +63,7 @@ fn answers_as_the_original_does() {
         let sites = Sites::compile(vec![vector.site], PORTS).expect(&about);
         let site = SiteId(0);
         let matched = sites.matches(site, vector.target.as_bytes());
-        let name = matched
-            .and_then(|rule| sites.site(site).rule(rule))
-            .map(|rule| rule.name.clone());
+        let name = matched.and_then(|rule| sites.site(site).rule(rule)).map(|rule| rule.name.clone());
         assert_eq!(name, vector.rule, "{about}");
         let mut bindings = Vec::new();
         if let Some(rule) = matched {
