@@ -14,7 +14,8 @@ fn bodies_of_known_length_arrive_whole_at_every_size_that_matters() {
         // Around the sizes of our buffers and of TLS records.
         for size in [0, 1, 16_383, 16_384, 16_385, 18_000, 18_432, 65_536, 136 * 1024, 139_265, 300_000] {
             let body: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
-            let mut request = format!("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {size}\r\n\r\n").into_bytes();
+            let mut request =
+                format!("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {size}\r\n\r\n").into_bytes();
             request.extend_from_slice(&body);
             client.send(request);
             let response = client.response();
@@ -41,9 +42,12 @@ fn chunked_bodies_arrive_whole_and_chunked() {
     });
     let server = serve(&upstream);
     for mut client in both(&server) {
-        for (size, piece) in [(0, 1), (1, 1), (1000, 1), (20_000, 3_000), (300_000, 100_000), (300_000, 16_384)] {
+        for (size, piece) in
+            [(0, 1), (1, 1), (1000, 1), (20_000, 3_000), (300_000, 100_000), (300_000, 16_384)]
+        {
             let body: Vec<u8> = (0..size).map(|at| (at % 241) as u8).collect();
-            let mut request = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            let mut request =
+                b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
             for (number, piece) in body.chunks(piece).enumerate() {
                 let extension = if number == 0 { ";name=\"quoted\"" } else { "" };
                 request.extend_from_slice(format!("{:X}{extension}\r\n", piece.len()).as_bytes());
@@ -134,7 +138,8 @@ fn an_http_1_0_upstream_is_understood() {
         assert_eq!(response.start, "HTTP/1.1 200 Fine");
         assert_eq!((response.text().as_str(), response.field("x-old")), ("old", Some("yes")));
     }
-    let keeping = Upstream::answering("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
+    let keeping =
+        Upstream::answering("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok");
     let server = serve(&keeping);
     for mut client in both(&server) {
         assert_eq!(client.get("a.test", "/").text(), "ok");
@@ -236,7 +241,8 @@ fn expect_100_continue_is_settled_between_client_and_site_server() {
     });
     let server = serve(&upstream);
     for mut client in both(&server) {
-        client.send("POST /yes HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        client
+            .send("POST /yes HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
         assert_eq!(client.response().status(), 100);
         client.send("hello");
         assert_eq!(client.response().text(), "hello");

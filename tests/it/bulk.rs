@@ -48,8 +48,11 @@ fn download() -> (Upstream, Arc<AtomicUsize>) {
     let upstream = Upstream::script(move |peer| {
         while let Some(request) = peer.request()? {
             let chunked = request.target() == "/chunked";
-            let framing =
-                if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {SIZE}") };
+            let framing = if chunked {
+                "Transfer-Encoding: chunked".to_owned()
+            } else {
+                format!("Content-Length: {SIZE}")
+            };
             peer.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n").as_bytes())?;
             for number in 0..SIZE / PIECE {
                 if chunked {

@@ -1,6 +1,8 @@
 //! One connection, many requests: keep-alive, pipelining, versions, how it ends.
 
-use crate::harness::{Client, End, Server, Setup, Upstream, any_site, response_with, serve, with_one_worker_and_two};
+use crate::harness::{
+    Client, End, Server, Setup, Upstream, any_site, response_with, serve, with_one_worker_and_two,
+};
 
 /// Answers each request with its target.
 fn targets() -> Upstream {
@@ -73,7 +75,11 @@ fn a_short_exchange_is_the_same_wherever_its_bytes_are_split() {
             client.send(&request[..at]);
             client.send(&request[at..]);
             let response = client.response();
-            assert_eq!((response.status(), response.text().as_str()), (200, "hello, chunks of"), "split at {at}");
+            assert_eq!(
+                (response.status(), response.text().as_str()),
+                (200, "hello, chunks of"),
+                "split at {at}"
+            );
         }
     }
     let mut client = Client::http(server.http());
@@ -152,7 +158,9 @@ fn an_upstream_that_closes_does_not_close_the_client() {
 #[test]
 fn an_http_1_0_client_gets_a_response_it_understands() {
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    for response in [&chunked[..], b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"] {
+    for response in
+        [&chunked[..], b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"]
+    {
         let upstream = Upstream::script(move |peer| {
             peer.request()?;
             peer.send(response)

@@ -51,7 +51,15 @@ fn a_cut_body_of_known_length_looks_cut() {
 #[test]
 fn a_cut_chunked_body_looks_cut() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for body in ["", "5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5\r\nhello\r\n0\r\nX: y\r\n", "5\r\nhello\r\nzz\r\n", "5\r\nhelloXX0\r\n\r\n"] {
+    for body in [
+        "",
+        "5\r\nhel",
+        "5\r\nhello\r\n",
+        "5\r\nhello\r\n0\r\n",
+        "5\r\nhello\r\n0\r\nX: y\r\n",
+        "5\r\nhello\r\nzz\r\n",
+        "5\r\nhelloXX0\r\n\r\n",
+    ] {
         for reset in [false, true] {
             let upstream = cut_after(format!("{head}{body}").into_bytes(), reset);
             let server = serve(&upstream);
@@ -105,7 +113,9 @@ fn an_http_1_0_client_sees_a_reset_where_a_body_was_cut() {
 
 #[test]
 fn a_cut_response_head_is_a_bad_gateway() {
-    for head in ["HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", "H"] {
+    for head in
+        ["HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", "H"]
+    {
         for reset in [false, true] {
             let upstream = cut_after(head.as_bytes().to_vec(), reset);
             let server = serve(&upstream);

@@ -96,7 +96,8 @@ fn the_status_says_whether_the_method_may_change_and_for_how_long() {
 #[test]
 fn alias_and_scheme_are_settled_in_one_redirect() {
     let upstream = Upstream::saying("served");
-    let server = Server::start(&(site("one", &["one.test"], &upstream) + "aliases = [\"www.one.test\"]\n" + RULES));
+    let server =
+        Server::start(&(site("one", &["one.test"], &upstream) + "aliases = [\"www.one.test\"]\n" + RULES));
     let redirect = Client::http(server.http()).get("www.one.test", "/true/x");
     let expected = format!("https://one.test:{}/true/x", server.https().port());
     assert_eq!((redirect.status(), redirect.field("location")), (301, Some(expected.as_str())));
@@ -135,7 +136,8 @@ fn a_redirect_never_leads_to_another_host() {
 #[test]
 fn a_path_no_rule_matches_may_be_not_found() {
     let upstream = Upstream::saying("served");
-    let server = Server::start(&(site("one", &["one.test"], &upstream) + "unmatched = \"not_found\"\n" + RULES));
+    let server =
+        Server::start(&(site("one", &["one.test"], &upstream) + "unmatched = \"not_found\"\n" + RULES));
     let mut client = Client::http(server.http());
     assert_eq!(client.get("one.test", "/nowhere").status(), 404);
     assert_eq!(client.get("one.test", "/any/x").text(), "served");
@@ -163,7 +165,11 @@ fn the_redirect_of_a_post_comes_before_its_body_and_the_connection_stays_usable(
 fn the_redirect_of_an_upload_closes_the_connection() {
     let upstream = Upstream::saying("served");
     let server = Server::start(&(site("one", &["one.test"], &upstream) + RULES));
-    for framing in ["Content-Length: 100000000", "Transfer-Encoding: chunked", "Expect: 100-continue\r\nContent-Length: 10"] {
+    for framing in [
+        "Content-Length: 100000000",
+        "Transfer-Encoding: chunked",
+        "Expect: 100-continue\r\nContent-Length: 10",
+    ] {
         let mut client = Client::http(server.http());
         client.send(format!("POST /true/x HTTP/1.1\r\nHost: one.test\r\n{framing}\r\n\r\n"));
         let redirect = client.response();

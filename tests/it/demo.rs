@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::HandshakeKind;
 
-use crate::harness::{Client, PROGRAM, Tls, run_to_end, skip};
+use crate::harness::{Client, PROGRAM, Tls, run_to_end, skip_without};
 
 /// The demo on free ports, and what it printed up to its last line.
 struct Demo {
@@ -109,18 +109,11 @@ fn resumes_the_session_of_a_second_connection() {
 #[test]
 fn its_curl_lines_work_when_typed_in() {
     if Command::new("curl").arg("--version").output().is_err() {
-        return skip("curl is not installed");
+        return skip_without("curl");
     }
     let demo = Demo::start();
-    let expected = [
-        "over https",
-        "302 Found",
-        "302 Found",
-        "200 OK",
-        "200 OK",
-        "over https",
-        "hello, portcullis",
-    ];
+    let expected =
+        ["over https", "302 Found", "302 Found", "200 OK", "200 OK", "over https", "hello, portcullis"];
     let commands = demo.commands();
     assert_eq!(commands.len(), expected.len(), "{commands:?}");
     for (command, expected) in commands.iter().zip(expected) {

@@ -50,8 +50,11 @@ fn request_identifiers_differ() {
     for _ in 0..10 {
         client.get("a.test", "/");
     }
-    let mut ids: Vec<_> =
-        upstream.requests().iter().map(|request| request.field("x-request-id").expect("set").to_owned()).collect();
+    let mut ids: Vec<_> = upstream
+        .requests()
+        .iter()
+        .map(|request| request.field("x-request-id").expect("set").to_owned())
+        .collect();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 10);
@@ -68,14 +71,18 @@ fn what_a_client_claims_of_itself_is_dropped() {
         assert_eq!(request.field("x-forwarded-proto"), Some(scheme));
         assert_eq!(request.field("via"), Some("1.0 before, 1.1 portcullis"));
         for (name, value) in &request.fields {
-            assert!(!value.contains("203.0.113") && !value.contains("spoofed") && !value.contains("evil"), "{name}: {value}");
+            assert!(
+                !value.contains("203.0.113") && !value.contains("spoofed") && !value.contains("evil"),
+                "{name}: {value}"
+            );
         }
     }
 }
 
 #[test]
 fn names_a_site_server_could_take_for_others_are_dropped() {
-    for (request, ..) in forwarded("X_Forwarded_For: 203.0.113.9\r\nX_Fine: 1\r\nX.Fine: 1\r\nX-Fine: 2\r\n") {
+    for (request, ..) in forwarded("X_Forwarded_For: 203.0.113.9\r\nX_Fine: 1\r\nX.Fine: 1\r\nX-Fine: 2\r\n")
+    {
         let kept: Vec<_> = request.fields.iter().filter(|(name, _)| name.contains("Fine")).collect();
         assert_eq!(kept, [&("X-Fine".to_owned(), "2".to_owned())]);
         assert!(request.fields.iter().all(|(name, _)| !name.contains('_')));
@@ -107,10 +114,15 @@ fn everything_else_passes_in_order_and_unchanged() {
         let kept: Vec<_> = request
             .fields
             .iter()
-            .filter(|(name, _)| name.starts_with("X-") && !name.starts_with("X-Forwarded") && name != "X-Request-Id")
+            .filter(|(name, _)| {
+                name.starts_with("X-") && !name.starts_with("X-Forwarded") && name != "X-Request-Id"
+            })
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
-        assert_eq!(kept, [("X-B", "2"), ("X-A", "spaced out"), ("X-B", "3"), ("X-Bytes", "\u{e9}"), ("X-Empty", "")]);
+        assert_eq!(
+            kept,
+            [("X-B", "2"), ("X-A", "spaced out"), ("X-B", "3"), ("X-Bytes", "\u{e9}"), ("X-Empty", "")]
+        );
         for (name, value) in [
             ("accept", "*/*"),
             ("cookie", "a=b; c=\"d\""),
@@ -143,7 +155,19 @@ fn targets_are_forwarded_as_they_came() {
     let upstream = Upstream::saying("ok");
     let server = serve(&upstream);
     let mut client = Client::http(server.http());
-    let targets = ["/", "/a/../b", "/%2e%2e/x", "/a//b", "/?", "/?a=b?c", "/%zz", "/;a=b", "/a%2Fb", "/~user/[x]|{y}", "//a"];
+    let targets = [
+        "/",
+        "/a/../b",
+        "/%2e%2e/x",
+        "/a//b",
+        "/?",
+        "/?a=b?c",
+        "/%zz",
+        "/;a=b",
+        "/a%2Fb",
+        "/~user/[x]|{y}",
+        "//a",
+    ];
     for target in targets {
         assert_eq!(client.get("a.test", target).status(), 200, "{target}");
     }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, End, Server, Setup, Upstream, any_site, response_with, serve, wait_until, with_one_worker_and_two};
+use crate::harness::{
+    Client, End, Server, Setup, Upstream, any_site, response_with, serve, wait_until, with_one_worker_and_two,
+};
 
 fn both(server: &Server) -> [Client; 2] {
     [Client::http(server.http()), Client::https(server.https(), "a.test")]

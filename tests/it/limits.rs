@@ -106,7 +106,8 @@ fn a_chunked_body_larger_than_allowed_is_answered_413() {
 #[test]
 fn a_head_larger_than_allowed_is_answered_431() {
     let upstream = Upstream::saying("ok");
-    let server = Setup::new(&any_site(&upstream)).limits("request_head_bytes = \"4KiB\", headers = 20").start();
+    let server =
+        Setup::new(&any_site(&upstream)).limits("request_head_bytes = \"4KiB\", headers = 20").start();
     for mut client in both(&server) {
         client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nX-Large: {}\r\n\r\n", "x".repeat(3900)));
         assert_eq!(client.response().text(), "ok");
@@ -140,7 +141,8 @@ fn a_head_without_end_is_answered_431_and_not_gathered() {
 #[test]
 fn large_heads_below_the_limit_pass_in_both_directions() {
     let large = "y".repeat(20_000);
-    let upstream = Upstream::answering(format!("HTTP/1.1 200 OK\r\nX-Large: {large}\r\nContent-Length: 2\r\n\r\nok"));
+    let upstream =
+        Upstream::answering(format!("HTTP/1.1 200 OK\r\nX-Large: {large}\r\nContent-Length: 2\r\n\r\nok"));
     let server = serve(&upstream);
     for mut client in both(&server) {
         client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: {large}\r\n\r\n"));

@@ -2,8 +2,10 @@
 
 mod harness;
 
+mod allocation;
 mod bodies;
 mod bulk;
+mod configuration;
 mod connections;
 mod cut;
 mod decisions;
@@ -11,8 +13,10 @@ mod demo;
 mod fields;
 mod lifecycle;
 mod limits;
+mod rings;
 mod sessions;
 mod sites;
 mod smuggling;
+mod tidy;
 mod upgrade;
 mod upstreams;

@@ -46,7 +46,10 @@ fn resumed_connections_carry_data_as_full_ones_do() {
         for _ in 0..3 {
             let mut client = tls.connect(server.https()).expect("a handshake");
             assert_eq!(client.version(), version.version);
-            client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(100_000)));
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n{}",
+                "x".repeat(100_000)
+            ));
             assert_eq!(client.response().body.len(), 100_000);
         }
     }
@@ -68,7 +71,8 @@ fn no_session_resumes_when_they_are_off() {
 fn a_session_does_not_resume_on_another_site() {
     for mode in ["cache", "tickets"] {
         let upstream = Upstream::saying("ok");
-        let sites = site("one", &["one.test", "also-one.test"], &upstream) + &site("two", &["two.test"], &upstream);
+        let sites =
+            site("one", &["one.test", "also-one.test"], &upstream) + &site("two", &["two.test"], &upstream);
         let server = Setup::new(&sites).session_cache(&format!("mode = {mode:?}")).start();
         for version in VERSIONS {
             let tls = Tls::new().sni("one.test").version(version);
@@ -107,7 +111,10 @@ fn no_session_resumes_after_its_lifetime_however_often_it_was_resumed() {
             }
             assert!(resumed > 0, "{mode} {version:?}: it never resumed");
             let ended = full.elapsed();
-            assert!(ended + Duration::from_millis(1100) > LIFETIME, "{mode} {version:?}: over after {ended:?}");
+            assert!(
+                ended + Duration::from_millis(1100) > LIFETIME,
+                "{mode} {version:?}: over after {ended:?}"
+            );
         }
     }
 }

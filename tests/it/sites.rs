@@ -103,7 +103,9 @@ fn without_a_fallback_unknown_names_are_refused() {
 fn a_site_without_https_fails_its_handshake() {
     let upstream = Upstream::saying("plain");
     let server = Server::start(
-        &(site("plain", &["plain.test"], &upstream) + "ssl = false\n" + &site("one", &["one.test"], &upstream)),
+        &(site("plain", &["plain.test"], &upstream)
+            + "ssl = false\n"
+            + &site("one", &["one.test"], &upstream)),
     );
     assert_eq!(Tls::new().sni("plain.test").alert(server.https()), AlertDescription::UnrecognisedName);
     assert_eq!(Client::http(server.http()).get("plain.test", "/").text(), "plain");

@@ -174,7 +174,9 @@ const BAD_CHUNKS: [&[u8]; 16] = [
 fn bad_chunks_that_come_with_the_head() {
     let cases: Vec<Vec<u8>> = BAD_CHUNKS
         .iter()
-        .map(|chunks| [b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks].concat())
+        .map(|chunks| {
+            [b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks].concat()
+        })
         .collect();
     refused(&cases.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }

@@ -1,6 +1,8 @@
 //! WebSocket and other upgrades: a tunnel after 101, a plain exchange without it.
 
-use crate::harness::{Client, End, Server, Setup, Upstream, any_site, response_with, serve, with_one_worker_and_two};
+use crate::harness::{
+    Client, End, Server, Setup, Upstream, any_site, response_with, serve, with_one_worker_and_two,
+};
 
 const REQUEST: &str = "GET /socket HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";

@@ -156,7 +156,8 @@ fn a_get_is_repeated_once_when_a_kept_connection_turns_out_closed() {
 
 #[test]
 fn a_post_is_not_repeated() {
-    for body in ["", "Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"] {
+    for body in ["", "Content-Length: 2\r\n\r\nhi", "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"]
+    {
         let (upstream, seen) = stale(1);
         let server = serve(&upstream);
         let mut client = Client::http(server.http());

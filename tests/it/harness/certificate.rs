@@ -17,11 +17,7 @@ impl Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = CertificateParams::new(names).expect("names of DNS");
         let certificate = params.self_signed(&key).expect("a certificate");
-        Issued {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-            der: certificate.der().to_vec(),
-        }
+        Issued { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec() }
     }
 
     /// Writes both files and returns the entry of `certificate` that names them.

@@ -4,13 +4,16 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rustls::client::{ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, KeyLogFile, NamedGroup, ProtocolVersion,
-    SignatureScheme, StreamOwned, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, KeyLogFile, NamedGroup,
+    ProtocolVersion, SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 
 use super::message::{self, Ends, Message, read_body, read_head, response_ends, show};
@@ -256,12 +259,7 @@ pub struct Tls {
 impl Tls {
     /// No SNI, both versions, no ALPN, sessions of its own.
     pub fn new() -> Tls {
-        Tls {
-            sni: None,
-            versions: rustls::ALL_VERSIONS.to_vec(),
-            alpn: Vec::new(),
-            config: OnceLock::new(),
-        }
+        Tls { sni: None, versions: rustls::ALL_VERSIONS.to_vec(), alpn: Vec::new(), config: OnceLock::new() }
     }
 
     pub fn sni(mut self, name: &str) -> Tls {
@@ -353,7 +351,8 @@ impl ServerCertVerifier for Chain {
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = std::iter::once(end_entity).chain(intermediates);
-        *self.0.lock().expect("no panic") = chain.map(|certificate| certificate.clone().into_owned()).collect();
+        *self.0.lock().expect("no panic") =
+            chain.map(|certificate| certificate.clone().into_owned()).collect();
         Ok(ServerCertVerified::assertion())
     }
 

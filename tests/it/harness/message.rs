@@ -74,9 +74,9 @@ pub fn read_head(from: &mut impl Read, unread: &mut Vec<u8>) -> io::Result<Optio
         }
     };
     let head: Vec<u8> = unread.drain(..end + 4).collect();
-    let mut lines = head[..end].split(|byte| *byte == b'\n').map(|line| {
-        String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned()
-    });
+    let mut lines = head[..end]
+        .split(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned());
     let start = lines.next().unwrap_or_default();
     let fields = lines.map(|line| split_field(&line)).collect::<io::Result<_>>()?;
     Ok(Some(Message { start, fields, ..Message::default() }))

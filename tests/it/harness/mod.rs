@@ -38,11 +38,16 @@ pub fn with_one_worker_and_two(case: impl Fn(usize)) {
     }
 }
 
-/// Says that a case did not run, and why. In CI that is a failure: `.ci/run` sets `PORTCULLIS_CI`.
+/// Says that a case did not run, and why.
 pub fn skip(why: &str) {
     println!("skipped: {why}");
-    eprintln!("skipped: {why}");
-    assert!(std::env::var_os("PORTCULLIS_CI").is_none_or(|value| value != "1"), "skipped in CI: {why}");
+}
+
+/// Says that a case did not run for want of a program. In CI that is a failure: `.ci/run` sets `PORTCULLIS_CI`.
+pub fn skip_without(program: &str) {
+    let in_ci = std::env::var_os("PORTCULLIS_CI").is_some_and(|value| value == "1");
+    assert!(!in_ci, "{program} is not installed");
+    skip(&format!("{program} is not installed"));
 }
 
 /// A site as TOML; more keys can be appended.

@@ -22,7 +22,9 @@ pub struct Setup {
     listen: String,
     tables: String,
     flags: Vec<String>,
-    command: Option<Vec<String>>,
+    command: Vec<String>,
+    program: String,
+    top: String,
     directory: TempDir,
 }
 
@@ -35,7 +37,9 @@ impl Setup {
             listen: "http = [\"127.0.0.1:0\"], https = [\"127.0.0.1:0\"]".to_owned(),
             tables: String::new(),
             flags: Vec::new(),
-            command: None,
+            command: Vec::new(),
+            program: PROGRAM.to_owned(),
+            top: String::new(),
             directory: TempDir::with_prefix("portcullis-it-").expect("a temporary directory"),
         }
     }
@@ -81,7 +85,19 @@ impl Setup {
 
     /// A program and its arguments in front of the program under test and its arguments.
     pub fn under(mut self, command: &[&str]) -> Setup {
-        self.command = Some(command.iter().map(|word| (*word).to_owned()).collect());
+        self.command = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// A copy of the program under test.
+    pub fn program(mut self, path: &str) -> Setup {
+        self.program = path.to_owned();
+        self
+    }
+
+    /// A line of the file's top.
+    pub fn top(mut self, line: &str) -> Setup {
+        self.top.push_str(&format!("{line}\n"));
         self
     }
 
@@ -100,11 +116,12 @@ impl Setup {
 
     fn write(&self) -> PathBuf {
         let text = format!(
-            "state_directory = {:?}\nworkers = {}\ndrain_timeout = {:?}\nlog = \"debug\"\nlisten = {{ {} }}\n{}{}",
+            "state_directory = {:?}\nworkers = {}\ndrain_timeout = {:?}\nlog = \"debug\"\nlisten = {{ {} }}\n{}{}{}",
             self.directory().join("state"),
             self.workers,
             self.drain_timeout,
             self.listen,
+            self.top,
             self.tables,
             self.sites
         );
@@ -114,8 +131,8 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut words = self.command.clone().unwrap_or_default();
-        words.push(PROGRAM.to_owned());
+        let mut words = self.command.clone();
+        words.push(self.program.clone());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("run").arg("-c").arg(self.write()).args(&self.flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -141,7 +158,8 @@ impl Setup {
         let mut child = command.spawn().expect("the program starts");
         let errors = child.stderr.take().expect("it is piped");
         let log = Log::reading(errors);
-        let mut server = Server { child, log, http: Vec::new(), https: Vec::new(), ended: None, setup: self };
+        let mut server =
+            Server { child, log, http: Vec::new(), https: Vec::new(), ended: None, _setup: self };
         server.wait_for_line("ready");
         for line in server.lines() {
             if let Some((_, url)) = line.split_once("listening on ") {
@@ -157,8 +175,27 @@ impl Setup {
     }
 
     /// Runs a program that is expected to end by itself.
+    #[track_caller]
     pub fn run_to_end(self) -> Output {
         run_to_end(&mut self.command())
+    }
+
+    /// Starts a program that should end by itself at once; `None`: it serves.
+    #[track_caller]
+    pub fn run_or_serve(self) -> Option<Output> {
+        let mut child = self.command().spawn().expect("the program starts");
+        let log = Log::reading(child.stderr.take().expect("it is piped"));
+        let serves = log.wait_for("ready").is_some();
+        if serves {
+            kill_process(Pid::from_child(&child), Signal::TERM).expect("a child of ours");
+        }
+        let status = wait(&mut child).expect("it ends");
+        if serves {
+            return None;
+        }
+        log.wait_for_end();
+        let stderr = log.lines.lock().expect("no panic").0.join("\n").into_bytes();
+        Some(Output { status, stdout: Vec::new(), stderr })
     }
 }
 
@@ -210,7 +247,8 @@ pub struct Server {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     ended: Option<ExitStatus>,
-    setup: Setup,
+    // Its directory goes when this is dropped.
+    _setup: Setup,
 }
 
 impl Server {
@@ -232,10 +270,6 @@ impl Server {
 
     pub fn process(&self) -> u32 {
         self.child.id()
-    }
-
-    pub fn directory(&self) -> &Path {
-        self.setup.directory()
     }
 
     /// What it wrote on standard error.
@@ -299,7 +333,8 @@ impl Server {
     pub fn total(&self, name: &str) -> u64 {
         assert!(self.ended.is_some(), "totals are known at the end");
         let lines = self.lines();
-        let totals = lines.iter().find(|line| line.contains("ended: ")).expect("the last line has the totals");
+        let totals =
+            lines.iter().find(|line| line.contains("ended: ")).expect("the last line has the totals");
         let word = format!("{name}=");
         let value = totals.split(' ').find_map(|part| part.strip_prefix(&word));
         value.map_or(0, |value| value.parse().expect("a number"))

@@ -22,7 +22,10 @@ pub struct Upstream {
 enum Address {
     Tcp(SocketAddr),
     /// The directory goes when this is dropped.
-    Unix(PathBuf, TempDir),
+    Unix {
+        path: PathBuf,
+        _directory: TempDir,
+    },
 }
 
 #[derive(Default)]
@@ -57,7 +60,7 @@ impl Upstream {
         let path = directory.path().join("site.sock");
         let listener = UnixListener::bind(&path).expect("a path of our own");
         let accept = move || listener.accept().and_then(|(stream, _)| Wire::unix(stream));
-        Upstream::start(Address::Unix(path, directory), accept, Arc::new(script))
+        Upstream::start(Address::Unix { path, _directory: directory }, accept, Arc::new(script))
     }
 
     fn start(
@@ -123,18 +126,13 @@ impl Upstream {
     pub fn url(&self) -> String {
         match &self.address {
             Address::Tcp(address) => format!("http://{address}"),
-            Address::Unix(path, _) => format!("unix:{}", path.display()),
+            Address::Unix { path, .. } => format!("unix:{}", path.display()),
         }
     }
 
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.lock().expect("no panic").len()
-    }
-
-    /// Every byte one connection got.
-    pub fn received(&self, connection: usize) -> Vec<u8> {
-        self.shared.connections.lock().expect("no panic")[connection].received.clone()
     }
 
     /// Every byte of all connections.
@@ -178,7 +176,7 @@ impl Drop for Upstream {
         // Accept wakes up and sees that it is over.
         match &self.address {
             Address::Tcp(address) => drop(TcpStream::connect_timeout(address, PATIENCE)),
-            Address::Unix(path, _) => drop(UnixStream::connect(path)),
+            Address::Unix { path, .. } => drop(UnixStream::connect(path)),
         }
     }
 }

@@ -1,0 +1,264 @@
+//! The request path of the core allocates nothing in steady state: counted, not believed.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use portcullis::dispatch::{
+    Alias, Covers, Element, Handshake, Place, Ports, Question, Rule, Scheme, SiteId, SiteRules, Sites, Ssl,
+    Unmatched,
+};
+use portcullis::http::{BodyEnd, Forwarded, Limits, Reuse, Version};
+use portcullis::http1::{
+    BodyReader, Outbound, Reply, RequestKind, header_slots, parse_request, parse_response, write_request,
+    write_response,
+};
+use serde_json::Value;
+
+/// The system's allocator, with a count for each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // No destructor, so it is there as long as the thread is.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: each call is passed on to the system's allocator unchanged, whose contract is the same; counting
+// touches a thread-local number without allocating.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the one asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: likewise.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: likewise.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of this thread while `work` runs.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_count_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+    assert_eq!(allocations(|| ()), 0);
+}
+
+fn site(name: &str, hosts: &[&str]) -> SiteRules {
+    SiteRules {
+        name: name.to_owned(),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        aliases: Vec::new(),
+        alias: Alias::Redirect,
+        ssl: true,
+        is_secure: true,
+        is_ssl: false,
+        is_permanent: false,
+        languages: Vec::new(),
+        unmatched: Unmatched::Forward,
+        rules: Vec::new(),
+        tls_policy: 0,
+    }
+}
+
+fn rule(name: &str, path: Vec<Element>, ssl: Option<Ssl>) -> Rule {
+    let place = Place { file: Arc::from(Path::new("rules.toml")), line: 1, column: 1 };
+    Rule { name: name.to_owned(), path, ssl, place }
+}
+
+fn element(written: &Value) -> Element {
+    let text = |at: usize| written[at].as_str().expect("text").to_owned();
+    match text(0).as_str() {
+        "lit" => Element::Literal(text(1).into_bytes()),
+        "var" => Element::Variable(text(1)),
+        "re" => Element::Pattern { name: text(1), pattern: text(2) },
+        "lang" => Element::Language,
+        "star" => Element::Rest,
+        other => panic!("unknown element {other}"),
+    }
+}
+
+fn question<'a>(scheme: Scheme, authority: &'a str, method: &'a str, target: &'a [u8]) -> Question<'a> {
+    Question { scheme, handshake: None, authority: authority.as_bytes(), method: method.as_bytes(), target }
+}
+
+#[test]
+fn decisions_over_all_vectors_allocate_nothing() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/match.jsonl");
+    let vectors = std::fs::read_to_string(vectors).expect("the vectors are there");
+    let mut decided = 0;
+    for line in vectors.lines() {
+        let vector: Value = serde_json::from_str(line).expect("a vector is JSON");
+        let mut site = site("vectors", &["a.test", "*"]);
+        let languages = vector["languages"].as_array().expect("a list");
+        site.languages = languages.iter().map(|code| code.as_str().expect("text").to_owned()).collect();
+        for written in vector["rules"].as_array().expect("a list") {
+            let path = written[1].as_array().expect("a list").iter().map(element).collect();
+            site.rules.push(rule(written[0].as_str().expect("text"), path, Some(Ssl::Https)));
+        }
+        let sites = Sites::compile(vec![site], Ports { http: Some(80), https: Some(443) }).expect("rules");
+        let target = vector["path"].as_str().expect("text");
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let question = question(Scheme::Http, "a.test", "GET", target.as_bytes());
+        // Engines of regular expressions fill their caches the first time.
+        std::hint::black_box(sites.decide(&question));
+        let count = allocations(|| {
+            std::hint::black_box(sites.decide(&question));
+        });
+        assert_eq!(count, 0, "{line}");
+        decided += 1;
+    }
+    assert_eq!(decided, 4436);
+}
+
+struct All;
+
+impl Covers for All {
+    fn covers(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+#[test]
+fn every_kind_of_decision_allocates_nothing() {
+    let literal = |text: &str| Element::Literal(text.as_bytes().to_vec());
+    let mut one = site("one", &["one.test", "*.one.test"]);
+    one.aliases = vec!["alias.test".to_owned()];
+    one.languages = vec!["en".to_owned(), "nl".to_owned()];
+    one.rules = vec![
+        rule("true", vec![literal("true"), Element::Rest], Some(Ssl::Https)),
+        rule("false", vec![literal("false"), Element::Variable("id".to_owned())], Some(Ssl::Http)),
+        rule(
+            "number",
+            vec![literal("n"), Element::Pattern { name: "n".to_owned(), pattern: "^[0-9]+$".to_owned() }],
+            None,
+        ),
+        rule(
+            "backtracking",
+            vec![Element::Pattern { name: "n".to_owned(), pattern: "^(a)\\1$".to_owned() }],
+            None,
+        ),
+        rule("language", vec![Element::Language, literal("news")], Some(Ssl::Any)),
+    ];
+    let mut two = site("two", &["two.test"]);
+    two.is_ssl = true;
+    two.unmatched = Unmatched::NotFound;
+    let sites = Sites::compile(vec![one, two], Ports { http: Some(8080), https: Some(8443) }).expect("rules");
+    let mut location = Vec::with_capacity(4096);
+    let hosts = ["one.test", "a.one.test:80", "ALIAS.test", "two.test.", "none.test", "bad host", ""];
+    let targets: [&[u8]; 12] = [
+        b"/",
+        b"/true/x/y?z",
+        b"/false/1",
+        b"/n/12",
+        b"/n/x",
+        b"/aa",
+        b"/ab",
+        b"/en/news",
+        b"/nl/true/x",
+        b"//true/../%66alse/%20",
+        b"/a/../../b",
+        b"*",
+    ];
+    for handshake in [None, Some(Handshake { site: SiteId(0), certificate: &All })] {
+        for scheme in [Scheme::Http, Scheme::Https] {
+            for host in hosts {
+                for method in ["GET", "POST"] {
+                    for target in targets {
+                        let question = Question { handshake, ..question(scheme, host, method, target) };
+                        let mut decide = || {
+                            if let portcullis::dispatch::Action::Redirect(redirect) =
+                                sites.decide(&question).action
+                            {
+                                location.clear();
+                                redirect.write_location(&mut location);
+                            }
+                        };
+                        decide();
+                        let count = allocations(decide);
+                        assert_eq!(count, 0, "{scheme:?} {host} {method} {}", target.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn heads_are_read_and_written_without_allocating() {
+    let request = b"POST /path?query HTTP/1.1\r\nHost: a.test\r\nUser-Agent: curl/8.5.0\r\nAccept: */*\r\n\
+        Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nCookie: a=b; c=d\r\nX-Forwarded-For: 203.0.113.9\r\n\
+        TE: trailers\r\nVia: 1.0 before\r\nContent-Length: 5\r\n\r\n";
+    let response =
+        b"HTTP/1.1 200 OK\r\nServer: site\r\nContent-Type: text/html\r\nSet-Cookie: z_sid=1; Path=/\r\n\
+        Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let limits = Limits::default();
+    let client: SocketAddr = "203.0.113.9:1234".parse().expect("an address");
+    let session_cookies = ["z_sid".to_owned()];
+    let mut written = Vec::new();
+    let mut exchange = || {
+        let mut slots = header_slots();
+        let head = parse_request(request, &mut slots, &limits).expect("valid").expect("whole");
+        let forwarded = Forwarded {
+            client,
+            scheme: Scheme::Https,
+            host: head.authority(),
+            port: 443,
+            request_id: b"0123456789abcdef",
+            trusted: false,
+        };
+        written.clear();
+        write_request(&mut written, &head, &Outbound::new(&head, &forwarded));
+
+        let mut slots = header_slots();
+        let kind = RequestKind { head: false, upgrade: false };
+        let head = parse_response(response, &mut slots, kind, &limits).expect("valid").expect("whole");
+        written.clear();
+        let mut reply = Reply::new(&head, Version::Http11, Reuse::Keep, b"Sun, 06 Nov 1994 08:49:37 GMT");
+        reply.scheme = Scheme::Https;
+        reply.session_cookies = &session_cookies;
+        reply.hsts = Some(b"max-age=1");
+        write_response(&mut written, &head, &reply);
+        assert!(written.ends_with(b"\r\n\r\n"));
+    };
+    exchange();
+    assert_eq!(allocations(|| (0..100).for_each(|_| exchange())), 0);
+}
+
+#[test]
+fn bodies_are_read_without_allocating() {
+    let chunked = b"5;x=y\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n";
+    let mut buffer = chunked.to_vec();
+    let mut reader = BodyReader::new(BodyEnd::Chunked);
+    let count = allocations(|| {
+        for _ in 0..100 {
+            buffer.copy_from_slice(chunked);
+            reader.reset(BodyEnd::Chunked);
+            let progress = reader.read(&mut buffer).expect("valid");
+            assert!(progress.end && progress.data == 21);
+        }
+    });
+    assert_eq!(count, 0);
+}
