@@ -1,6 +1,6 @@
 //! Byte buffers lent to the ring, kept in a bounded pool for each worker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Write};
 use std::rc::Rc;
 
@@ -11,15 +11,47 @@ pub const SMALL: usize = 18 * 1024;
 /// Holds a burst of body: eight full records sealed and their overhead, so that one send carries them.
 pub const LARGE: usize = 136 * 1024;
 
-/// Buffers kept for reuse when nobody holds them; more are given back to the allocator.
-const SMALL_KEPT: usize = 128;
-const LARGE_KEPT: usize = 64;
+/// Buffers kept for reuse when nobody holds them; more are given back to the allocator at once.
+const KEPT: usize = 1024;
 
-/// The idle buffers of one worker. The one given back last is lent first: it is in the cache.
+/// The idle buffers of one worker. The one given back last is lent first: it is in the cache. What was not
+/// needed for a while is given back to the allocator ([`BufferPool::trim`]).
 #[derive(Default)]
 pub struct BufferPool {
-    small: RefCell<Vec<Box<[u8]>>>,
-    large: RefCell<Vec<Box<[u8]>>>,
+    small: Shelf,
+    large: Shelf,
+}
+
+/// Idle blocks of one size.
+#[derive(Default)]
+struct Shelf {
+    blocks: RefCell<Vec<Box<[u8]>>>,
+    // The fewest that lay here since the last trim: nobody needed these.
+    unused: Cell<usize>,
+}
+
+impl Shelf {
+    fn take(&self) -> Option<Box<[u8]>> {
+        let mut blocks = self.blocks.borrow_mut();
+        let block = blocks.pop();
+        self.unused.set(self.unused.get().min(blocks.len()));
+        block
+    }
+
+    fn give_back(&self, block: Box<[u8]>) {
+        let mut blocks = self.blocks.borrow_mut();
+        if blocks.len() < KEPT {
+            blocks.push(block);
+        }
+    }
+
+    fn trim(&self) {
+        let mut blocks = self.blocks.borrow_mut();
+        // Half of what was not needed: a load that comes in bursts finds most of its blocks again.
+        let surplus = self.unused.get().div_ceil(2);
+        blocks.drain(..surplus);
+        self.unused.set(blocks.len());
+    }
 }
 
 impl BufferPool {
@@ -40,8 +72,14 @@ impl BufferPool {
         }
     }
 
-    fn lend(self: &Rc<Self>, from: &RefCell<Vec<Box<[u8]>>>, capacity: usize) -> Buffer {
-        let bytes = from.borrow_mut().pop().unwrap_or_else(|| vec![0; capacity].into_boxed_slice());
+    /// Gives back to the allocator what was not needed since the last call; for every second or so.
+    pub fn trim(&self) {
+        self.small.trim();
+        self.large.trim();
+    }
+
+    fn lend(self: &Rc<Self>, from: &Shelf, capacity: usize) -> Buffer {
+        let bytes = from.take().unwrap_or_else(|| vec![0; capacity].into_boxed_slice());
         Buffer { bytes, start: 0, end: 0, tailroom: 0, pool: Some(self.clone()) }
     }
 }
@@ -198,15 +236,12 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(pool) = self.pool.take() else { return };
-        let (shelf, kept) = match self.bytes.len() {
-            SMALL => (&pool.small, SMALL_KEPT),
-            LARGE => (&pool.large, LARGE_KEPT),
+        let shelf = match self.bytes.len() {
+            SMALL => &pool.small,
+            LARGE => &pool.large,
             _ => return,
         };
-        let mut shelf = shelf.borrow_mut();
-        if shelf.len() < kept {
-            shelf.push(std::mem::take(&mut self.bytes));
-        }
+        shelf.give_back(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -303,8 +338,20 @@ mod tests {
     #[test]
     fn buffers_return_to_the_pool_and_the_pool_is_bounded() {
         let pool = Rc::new(BufferPool::default());
-        let lent: Vec<Buffer> = (0..SMALL_KEPT + 5).map(|_| pool.small()).collect();
+        let lent: Vec<Buffer> = (0..KEPT + 5).map(|_| pool.small()).collect();
         drop(lent);
-        assert_eq!(pool.small.borrow().len(), SMALL_KEPT);
+        assert_eq!(pool.small.blocks.borrow().len(), KEPT);
+    }
+
+    #[test]
+    fn buffers_nobody_needed_are_given_back_and_those_in_use_are_kept() {
+        let pool = Rc::new(BufferPool::default());
+        drop((0..100).map(|_| pool.large()).collect::<Vec<_>>());
+        pool.trim();
+        for _ in 0..20 {
+            drop((0..10).map(|_| pool.large()).collect::<Vec<_>>());
+            pool.trim();
+        }
+        assert_eq!(pool.large.blocks.borrow().len(), 10);
     }
 }

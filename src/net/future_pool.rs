@@ -5,7 +5,7 @@
 //! places as it has had busy connections at once, and lends them out.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ const PLACE: Layout = match Layout::from_size_align(16 * 1024, 128) {
     Ok(layout) => layout,
     Err(_) => panic!("a layout of constants"),
 };
-/// Places kept when nobody uses them.
-const KEPT: usize = 256;
+/// Places kept when nobody uses them; more are given back to the allocator at once.
+const KEPT: usize = 1024;
 
 #[derive(Clone, Default)]
 pub struct FuturePool(Rc<Places>);
@@ -28,14 +28,15 @@ pub struct FuturePool(Rc<Places>);
 struct Places {
     // Each was allocated with the layout `PLACE` and is nobody's.
     free: RefCell<Vec<NonNull<u8>>>,
+    // The fewest that were free since the last trim: nobody needed these.
+    unused: Cell<usize>,
 }
 
 impl FuturePool {
     /// Moves a future into a place; it lives there until it is dropped.
     pub fn place<F: Future>(&self, future: F) -> Placed<F> {
         const { assert!(size_of::<F>() <= PLACE.size() && align_of::<F>() <= PLACE.align()) };
-        let free = self.0.free.borrow_mut().pop();
-        let place = free.unwrap_or_else(|| {
+        let place = self.0.take().unwrap_or_else(|| {
             // SAFETY: the layout has a size.
             let place = unsafe { alloc(PLACE) };
             NonNull::new(place).unwrap_or_else(|| handle_alloc_error(PLACE))
@@ -44,6 +45,26 @@ impl FuturePool {
         // SAFETY: the place is ours alone, and large and aligned enough for F by the assertion above.
         unsafe { place.write(future) };
         Placed { place, places: self.0.clone(), holds: PhantomData }
+    }
+
+    /// Gives back to the allocator half of what was not needed since the last call; for every second or so.
+    pub fn trim(&self) {
+        let mut free = self.0.free.borrow_mut();
+        let surplus = self.0.unused.get().div_ceil(2);
+        for place in free.drain(..surplus) {
+            // SAFETY: allocated with this layout, and nobody's.
+            unsafe { dealloc(place.as_ptr(), PLACE) };
+        }
+        self.0.unused.set(free.len());
+    }
+}
+
+impl Places {
+    fn take(&self) -> Option<NonNull<u8>> {
+        let mut free = self.free.borrow_mut();
+        let place = free.pop();
+        self.unused.set(self.unused.get().min(free.len()));
+        place
     }
 }
 

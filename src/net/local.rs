@@ -25,8 +25,13 @@ impl Local {
 
     /// Moves the clock on and ends operations that are late; for the worker's one timer.
     pub fn tick(&self) {
+        let second = self.clock.now_ms() / 1000;
         self.clock.tick();
         self.deadlines.tick();
+        if self.clock.now_ms() / 1000 != second {
+            self.buffers.trim();
+            self.futures.trim();
+        }
     }
 
     /// Ends after `time`. May be dropped before.
