@@ -43,13 +43,13 @@ pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) 
             false => stream.idle(service.local.clock.after(timeouts.keep_alive)).await,
         };
         let next = match waited {
-            Ok(()) => futures.place(busy(service, stream, &visitor, &mut input)).await,
+            Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
             Err(_) => Next::Goodbye,
         };
         match next {
             Next::Request => input = Buffer::default(),
-            Next::Goodbye => return futures.place(goodbye(service, stream)).await,
-            Next::Linger => return futures.place(linger(service, stream, input)).await,
+            Next::Goodbye => return futures.place(|| goodbye(service, stream)).await,
+            Next::Linger => return futures.place(|| linger(service, stream, input)).await,
             Next::Close => return,
         }
     }

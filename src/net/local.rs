@@ -37,7 +37,7 @@ impl Local {
     /// Ends after `time`. May be dropped before.
     pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
         // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
-        self.futures.place(monoio::time::sleep(time))
+        self.futures.place(|| monoio::time::sleep(time))
     }
 
     /// Ends the wait of every connection that is between two requests.
