@@ -92,7 +92,9 @@ fn import_zotonic(directories: &[PathBuf]) -> ExitCode {
     let mut rules = Vec::new();
     let mut failed = false;
     for path in dispatch_files(directories) {
-        let read = path.and_then(|path| std::fs::read(&path).map(|text| (path.clone(), text)).map_err(|error| (path, error)));
+        let read = path.and_then(|path| {
+            std::fs::read(&path).map(|text| (path.clone(), text)).map_err(|error| (path, error))
+        });
         match read {
             Err((path, error)) => {
                 eprintln!("portcullis: {}: {error}", path.display());

@@ -75,7 +75,10 @@ fn run(sides: &Sides, flags: &ReplayFlags) -> io::Result<ExitCode> {
     Ok(match outcome {
         // A log of nothing but such lines is no log we know.
         Outcome { requests: 0, unreadable: 1.., .. } => {
-            eprintln!("portcullis: {}: no line of it holds a request in a format that is read", flags.log.display());
+            eprintln!(
+                "portcullis: {}: no line of it holds a request in a format that is read",
+                flags.log.display()
+            );
             ExitCode::FAILURE
         }
         Outcome { changed: 0, .. } => ExitCode::SUCCESS,
