@@ -385,6 +385,17 @@ fn every_key_is_read() {
 }
 
 /// The defaults the reference shows, written out, change nothing.
+/// What `explain` shows: where a setting is written, or that it is not.
+#[test]
+fn keys_have_a_place_where_they_are_written() {
+    let config = read_text(&format!("{SITE}ssl = true\n")).expect("it is good");
+    let written = &config.sites[0].written;
+    let line = SITE.lines().count() as u32 + 1;
+    assert_eq!(written.get("ssl").map(|place| (place.line, place.column)), Some((line, 1)));
+    assert_eq!(written.get("is_secure"), None);
+    assert_eq!(config.listen.written.get("http"), None);
+}
+
 #[test]
 fn defaults_can_be_written_as_they_are_shown() {
     let mut text = String::new();
@@ -413,6 +424,9 @@ fn defaults_can_be_written_as_they_are_shown() {
     let left_out = read_text(SITE).expect("it is good");
     // Places differ, and nothing else.
     let strip = |config: &Config| {
+        let mut config = config.clone();
+        config.listen.written = WrittenAt::default();
+        config.sites.iter_mut().for_each(|site| site.written = WrittenAt::default());
         let text = format!("{config:?}");
         let mut kept = String::new();
         for part in text.split("place: Place {") {
