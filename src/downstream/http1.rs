@@ -207,7 +207,11 @@ async fn forward(
             }
         }
         Ended::Unanswered(failure) => {
-            tracing::debug!(reason = failure.reason(), status = failure.status(), "no answer from a site server");
+            tracing::debug!(
+                reason = failure.reason(),
+                status = failure.status(),
+                "no answer from a site server"
+            );
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
             let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, body.is_none());

@@ -20,7 +20,12 @@ pub struct Local {
 impl Local {
     pub fn new() -> Local {
         let clock = Rc::new(Clock::new());
-        Local { deadlines: Deadlines::new(clock.clone()), buffers: Rc::default(), futures: FuturePool::default(), clock }
+        Local {
+            deadlines: Deadlines::new(clock.clone()),
+            buffers: Rc::default(),
+            futures: FuturePool::default(),
+            clock,
+        }
     }
 
     /// Moves the clock on and ends operations that are late; for the worker's one timer.

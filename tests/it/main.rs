@@ -10,6 +10,7 @@ mod connections;
 mod cut;
 mod decisions;
 mod demo;
+mod explain;
 mod fields;
 mod lifecycle;
 mod limits;
