@@ -210,6 +210,19 @@ fn an_http_1_0_client_may_keep_the_connection() {
 }
 
 #[test]
+fn an_http_1_0_client_that_keeps_the_connection_is_told_when_it_cannot() {
+    let upstream =
+        Upstream::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    let server = serve(&upstream);
+    for mut client in both(&server) {
+        client.send("GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n");
+        let answer = client.response();
+        assert!(answer.closes() && answer.text() == "hello", "{answer:?}");
+        assert_eq!(client.end(), End::Clean);
+    }
+}
+
+#[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let upstream = targets();
     let server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"300ms\"").start();

@@ -263,6 +263,20 @@ fn bytes_behind_responses_without_a_body_never_reach_the_next_client() {
 }
 
 #[test]
+fn a_body_that_answers_head_never_reaches_the_next_client() {
+    let upstream = Upstream::answering("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+    let server = serve(&upstream);
+    for mut client in both(&server) {
+        for _ in 0..3 {
+            client.send("HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            let response = client.response_to("HEAD");
+            assert_eq!((response.status(), response.field("content-length")), (200, Some("6")));
+        }
+        assert_eq!(client.get("a.test", "/").text(), "poison");
+    }
+}
+
+#[test]
 fn no_connection_is_kept_when_none_may_be() {
     let upstream = Upstream::saying("ok");
     let server = Setup::new(&any_site(&upstream)).table("upstream_pool", "idle_per_worker = 0").start();

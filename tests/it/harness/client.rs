@@ -177,6 +177,40 @@ impl Client {
         }
     }
 
+    /// Asks for new keys both ways (RFC 8446 §4.6.3).
+    #[track_caller]
+    pub fn refresh_keys(&mut self) {
+        let Stream::Tls(tls, _) = &mut self.stream else { panic!("a connection without TLS") };
+        tls.conn.refresh_traffic_keys().expect("TLS 1.3");
+        tls.flush().expect("the connection takes bytes");
+    }
+
+    /// Sends bytes beside the session's.
+    #[track_caller]
+    pub fn send_below_tls(&mut self, bytes: &[u8]) {
+        let Stream::Tls(tls, _) = &mut self.stream else { panic!("a connection without TLS") };
+        tls.sock.write_all(bytes).expect("the connection takes bytes");
+    }
+
+    /// Plaintext up to the end, which an alert may announce.
+    #[track_caller]
+    pub fn rest_after_alert(&mut self) -> (Vec<u8>, End) {
+        let mut bytes = std::mem::take(&mut self.unread);
+        match self.read_to_end(&mut bytes) {
+            Ok(_) => (bytes, End::Clean),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => (bytes, End::Truncated),
+            Err(error) => (bytes, end_of(&error)),
+        }
+    }
+
+    /// Everything up to the end, however it comes.
+    pub fn read_to_any_end(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut self.unread);
+        // An error is an end like any other here.
+        let _ = self.read_to_end(&mut bytes);
+        bytes
+    }
+
     #[track_caller]
     fn tls(&self) -> &ClientConnection {
         match &self.stream {
@@ -304,16 +338,30 @@ impl Tls {
         })
     }
 
+    /// The client's half of a connection, without a socket.
+    pub fn session(&self) -> ClientConnection {
+        let name = self.sni.clone().unwrap_or_else(|| "no-sni.test".to_owned());
+        let name = ServerName::try_from(name).expect("a name of DNS");
+        ClientConnection::new(self.config().0.clone(), name).expect("a sound configuration")
+    }
+
     /// Connects and runs the handshake to its end.
     ///
     /// # Errors
     /// The alert that came instead, as `rustls::Error` inside.
     pub fn connect(&self, address: SocketAddr) -> io::Result<Client> {
-        let (config, chain) = self.config();
+        self.connect_with(address, b"")
+    }
+
+    /// The same, with these bytes in the flight that ends the handshake.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_with(&self, address: SocketAddr, first: &[u8]) -> io::Result<Client> {
+        let (_, chain) = self.config();
         chain.0.lock().expect("no panic").clear();
-        let name = self.sni.clone().unwrap_or_else(|| "no-sni.test".to_owned());
-        let name = ServerName::try_from(name).expect("a name of DNS");
-        let session = ClientConnection::new(config.clone(), name).expect("a sound configuration");
+        let mut session = self.session();
+        session.writer().write_all(first)?;
         let wire = Wire::tcp(TcpStream::connect(address)?)?;
         let mut tls = StreamOwned::new(session, wire);
         while tls.conn.is_handshaking() {
