@@ -5,8 +5,8 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use portcullis::http::{Forwarded, Limits, Reuse, Scheme, Version};
 use portcullis::http1::{
-    BodyReader, Outbound, Reply, RequestKind, header_slots, parse_request, parse_response,
-    write_request, write_response,
+    BodyReader, Outbound, Reply, RequestKind, header_slots, parse_request, parse_response, write_request,
+    write_response,
 };
 
 const REQUEST: &[u8] = b"GET /en/page/1234/a-title-as-sites-have-them?utm_source=newsletter HTTP/1.1\r\n\
@@ -61,9 +61,7 @@ fn heads(criterion: &mut Criterion) {
     group.bench_function("parse_and_rebuild_request", |bencher| {
         bencher.iter(|| {
             let mut slots = header_slots();
-            let head = parse_request(black_box(REQUEST), &mut slots, &limits)
-                .expect("valid")
-                .expect("whole");
+            let head = parse_request(black_box(REQUEST), &mut slots, &limits).expect("valid").expect("whole");
             out.clear();
             write_request(&mut out, &head, &Outbound::new(&head, &forwarded));
             black_box(out.len())
@@ -74,21 +72,11 @@ fn heads(criterion: &mut Criterion) {
     group.bench_function("parse_and_rebuild_response", |bencher| {
         bencher.iter(|| {
             let mut slots = header_slots();
-            let head = parse_response(
-                black_box(RESPONSE),
-                &mut slots,
-                RequestKind::default(),
-                &limits,
-            )
-            .expect("valid")
-            .expect("whole");
+            let head = parse_response(black_box(RESPONSE), &mut slots, RequestKind::default(), &limits)
+                .expect("valid")
+                .expect("whole");
             out.clear();
-            let mut reply = Reply::new(
-                &head,
-                Version::Http11,
-                Reuse::Keep,
-                b"Sun, 06 Nov 1994 08:49:37 GMT",
-            );
+            let mut reply = Reply::new(&head, Version::Http11, Reuse::Keep, b"Sun, 06 Nov 1994 08:49:37 GMT");
             reply.session_cookies = &session_cookies;
             reply.hsts = Some(b"max-age=31536000");
             write_response(&mut out, &head, &reply);

@@ -32,10 +32,8 @@ fn id(number: u64) -> Vec<u8> {
 
 fn ours() -> Arc<dyn StoresServerSessions> {
     let limits = CacheLimits::new(SIZE, Duration::from_secs(300));
-    let sessions = Sessions::Cache {
-        cache: Arc::new(SessionCache::new(limits)),
-        clock: Arc::new(Moment::default),
-    };
+    let sessions =
+        Sessions::Cache { cache: Arc::new(SessionCache::new(limits)), clock: Arc::new(Moment::default) };
     let binding = Binding::of("bench", &Policy::default());
     sessions.for_site(binding).storage()
 }
@@ -79,11 +77,7 @@ fn hammer(cache: &Arc<dyn StoresServerSessions>, rounds: u64, from: u64, round: 
             })
         })
         .collect();
-    threads
-        .into_iter()
-        .map(|thread| thread.join().expect("a round does not panic"))
-        .max()
-        .unwrap_or_default()
+    threads.into_iter().map(|thread| thread.join().expect("a round does not panic")).max().unwrap_or_default()
 }
 
 fn two_threads(criterion: &mut Criterion) {
@@ -97,10 +91,7 @@ fn two_threads(criterion: &mut Criterion) {
     ] {
         for (whose, cache) in [
             ("portcullis", ours()),
-            (
-                "rustls",
-                ServerSessionMemoryCache::new(SIZE) as Arc<dyn StoresServerSessions>,
-            ),
+            ("rustls", ServerSessionMemoryCache::new(SIZE) as Arc<dyn StoresServerSessions>),
         ] {
             let value = origin::example_value(Moment::default(), &[7; 90]);
             for number in 0..SIZE as u64 {

@@ -50,11 +50,7 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let words: Vec<String> = words.collect();
     let smoke = words.iter().any(|word| word == "--smoke");
     let mut read = Arguments {
-        schedule: if smoke {
-            Schedule::smoke()
-        } else {
-            Schedule::full()
-        },
+        schedule: if smoke { Schedule::smoke() } else { Schedule::full() },
         list: false,
         help: false,
         workloads: Vec::new(),
@@ -76,10 +72,8 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--help" | "-h" => read.help = true,
             "--rounds" => read.schedule.rounds = number(&word, &value()?)?,
             "--seconds" => {
-                let seconds = value()?
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|seconds| (0.01..=3600.0).contains(seconds));
+                let seconds =
+                    value()?.parse::<f64>().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
                 read.schedule.window = Duration::from_secs_f64(
                     seconds.ok_or_else(|| format!("{word} needs seconds, 0.01 to 3600"))?,
                 );
@@ -114,33 +108,22 @@ fn names(list: &str) -> impl Iterator<Item = String> {
 }
 
 fn number(word: &str, text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=1_000_000).contains(number));
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     number.ok_or_else(|| format!("{word} needs a number from 1 to 1000000, not {text}"))
 }
 
 fn core(word: &str, text: &str) -> Result<usize, String> {
-    let number = text
-        .parse()
-        .ok()
-        .filter(|core| *core < rustix::thread::CpuSet::MAX_CPU);
+    let number = text.parse().ok().filter(|core| *core < rustix::thread::CpuSet::MAX_CPU);
     number.ok_or_else(|| format!("{word} needs the number of a core, not {text}"))
 }
 
 fn named(kind: Kind, word: &str, text: &str) -> Result<Server, String> {
-    let (name, program) = text
-        .split_once('=')
-        .ok_or_else(|| format!("{word} needs NAME=PATH, not {text}"))?;
+    let (name, program) =
+        text.split_once('=').ok_or_else(|| format!("{word} needs NAME=PATH, not {text}"))?;
     if name.is_empty() || name.contains('/') {
         return Err(format!("{word} needs a NAME for a column, not {name:?}"));
     }
-    Ok(Server {
-        name: name.to_owned(),
-        kind,
-        program: PathBuf::from(program),
-    })
+    Ok(Server { name: name.to_owned(), kind, program: PathBuf::from(program) })
 }
 
 #[cfg(test)]
@@ -163,11 +146,7 @@ mod tests {
     #[test]
     fn several_builds_side_by_side() {
         let arguments = of(&["--ours", "old=/tmp/a", "--ours", "new=/tmp/b"]).expect("right words");
-        let names: Vec<&str> = arguments
-            .more
-            .iter()
-            .map(|server| server.name.as_str())
-            .collect();
+        let names: Vec<&str> = arguments.more.iter().map(|server| server.name.as_str()).collect();
         assert_eq!(names, ["old", "new"]);
     }
 

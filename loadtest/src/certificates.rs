@@ -27,8 +27,8 @@ impl Certificates {
     /// Writes both pairs below `directory`.
     pub fn make(directory: &Path) -> io::Result<Certificates> {
         let p256 = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(io::Error::other)?;
-        let rsa2048 = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
-            .map_err(io::Error::other)?;
+        let rsa2048 =
+            KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(io::Error::other)?;
         Ok(Certificates {
             p256: write(directory, "p256", &p256)?,
             rsa2048: write(directory, "rsa2048", &rsa2048)?,

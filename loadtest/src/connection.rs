@@ -21,10 +21,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Scratch {
-        Scratch {
-            received: vec![0; 256 * 1024],
-            plain: vec![0; 64 * 1024],
-        }
+        Scratch { received: vec![0; 256 * 1024], plain: vec![0; 64 * 1024] }
     }
 }
 
@@ -140,12 +137,7 @@ impl Connection {
     /// (from `Handshaking` or `Connecting` to `Idle`) nothing is flushed, so that a request can go with it.
     ///
     /// `to_end`: read until the socket says there is no more, because the peer has closed.
-    pub fn step(
-        &mut self,
-        to_end: bool,
-        due: &Answer,
-        scratch: &mut Scratch,
-    ) -> Result<(), Failure> {
+    pub fn step(&mut self, to_end: bool, due: &Answer, scratch: &mut Scratch) -> Result<(), Failure> {
         if self.stage == Stage::Connecting {
             if let Some(error) = self.stream.take_error()? {
                 return Err(error.into());
@@ -167,10 +159,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // The answer was complete: how the connection ends is the server's affair.
-                Err(error)
-                    if error.kind() == ErrorKind::ConnectionReset
-                        && self.stage == Stage::Ending =>
-                {
+                Err(error) if error.kind() == ErrorKind::ConnectionReset && self.stage == Stage::Ending => {
                     self.stage = Stage::Ended;
                     break;
                 }
@@ -187,19 +176,10 @@ impl Connection {
                 break;
             }
         }
-        if handshaking && self.stage == Stage::Idle {
-            Ok(())
-        } else {
-            self.flush()
-        }
+        if handshaking && self.stage == Stage::Idle { Ok(()) } else { self.flush() }
     }
 
-    fn decrypt(
-        &mut self,
-        mut sealed: &[u8],
-        plain: &mut [u8],
-        due: &Answer,
-    ) -> Result<(), Failure> {
+    fn decrypt(&mut self, mut sealed: &[u8], plain: &mut [u8], due: &Answer) -> Result<(), Failure> {
         while !sealed.is_empty() {
             let Some(tls) = &mut self.tls else {
                 return Ok(());
@@ -229,11 +209,7 @@ impl Connection {
         }
         if self.response.feed(bytes, due).map_err(Failure::Response)? {
             self.closes = self.response.close;
-            self.stage = if self.closes {
-                Stage::Ending
-            } else {
-                Stage::Idle
-            };
+            self.stage = if self.closes { Stage::Ending } else { Stage::Idle };
         }
         Ok(())
     }

@@ -12,10 +12,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram {
-            counts: vec![0; BUCKETS],
-            total: 0,
-        }
+        Histogram { counts: vec![0; BUCKETS], total: 0 }
     }
 }
 
@@ -65,10 +62,7 @@ mod tests {
     fn a_value_lies_at_most_a_step_below_the_end_of_its_bucket() {
         for value in (0..200).chain([1_000, 12_345, 1_000_000, 987_654_321, 60_000_000_000]) {
             let end = upper(bucket(value));
-            assert!(
-                end >= value && end <= value + value / 31,
-                "{value} in a bucket that ends at {end}"
-            );
+            assert!(end >= value && end <= value + value / 31, "{value} in a bucket that ends at {end}");
         }
     }
 

@@ -120,11 +120,7 @@ impl Load {
         loop {
             let now = Instant::now();
             let all_answered = matches!(until, Until::AllAnswered(_)) && self.unanswered == 0;
-            if now >= end
-                || all_answered
-                || stop.load(Ordering::Relaxed)
-                || self.tally.errors > ERRORS_MAX
-            {
+            if now >= end || all_answered || stop.load(Ordering::Relaxed) || self.tally.errors > ERRORS_MAX {
                 if matches!(until, Until::AllAnswered(_)) && self.unanswered > 0 {
                     let message = format!("{} connections were never answered", self.unanswered);
                     self.note_error(message);
@@ -148,15 +144,10 @@ impl Load {
             };
             events.clear();
             // An interrupted wait is an empty one.
-            let _ = epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timeout),
-            );
+            let _ = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout));
             for event in &events {
                 let flags = event.flags;
-                let gone =
-                    epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+                let gone = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
                 self.step(event.data.u64() as usize, flags.intersects(gone));
             }
         }
@@ -178,17 +169,10 @@ impl Load {
         let source = source(self.opened % self.sources);
         self.opened += 1;
         let connection = Connection::open(source, self.plan.target, self.plan.tls.as_ref(), now)?;
-        let flags = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
-        epoll::add(
-            &self.epoll,
-            &connection.stream,
-            epoll::EventData::new_u64(index as u64),
-            flags,
-        )
-        .map_err(|error| Failure::Socket(error.into()))?;
+        let flags =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, &connection.stream, epoll::EventData::new_u64(index as u64), flags)
+            .map_err(|error| Failure::Socket(error.into()))?;
         self.slots[index].connection = Some(Box::new(connection));
         self.slots[index].opening = true;
         self.opening += 1;
@@ -233,11 +217,7 @@ impl Load {
     }
 
     fn step(&mut self, index: usize, gone: bool) {
-        let Some(connection) = self
-            .slots
-            .get_mut(index)
-            .and_then(|slot| slot.connection.as_mut())
-        else {
+        let Some(connection) = self.slots.get_mut(index).and_then(|slot| slot.connection.as_mut()) else {
             return;
         };
         let before = connection.stage;
@@ -247,9 +227,7 @@ impl Load {
         let closes = self.plan.arrival.closes();
         match (before, connection.stage) {
             (Stage::Connecting | Stage::Handshaking, Stage::Idle) => self.opened(index),
-            (Stage::Connecting | Stage::Handshaking, Stage::Ended) => {
-                self.fail(index, &Failure::Cut)
-            }
+            (Stage::Connecting | Stage::Handshaking, Stage::Ended) => self.fail(index, &Failure::Cut),
             // With a connection a request, the end of the connection is part of the answer.
             (Stage::Waiting, Stage::Idle) if closes => connection.stage = Stage::Ending,
             (Stage::Waiting, Stage::Idle) => {
@@ -288,11 +266,7 @@ impl Load {
             self.idle.push_back(index);
         } else {
             // With a connection a request, latency begins with the connect.
-            let began = if self.plan.arrival.closes() {
-                began
-            } else {
-                Instant::now()
-            };
+            let began = if self.plan.arrival.closes() { began } else { Instant::now() };
             self.send(index, began);
         }
     }
@@ -357,13 +331,9 @@ impl Load {
 
     fn end_stalled(&mut self, now: Instant) {
         for index in 0..self.slots.len() {
-            let stalled = self.slots[index]
-                .connection
-                .as_ref()
-                .is_some_and(|connection| {
-                    connection.stage != Stage::Idle
-                        && now.saturating_duration_since(connection.began) > STALL
-                });
+            let stalled = self.slots[index].connection.as_ref().is_some_and(|connection| {
+                connection.stage != Stage::Idle && now.saturating_duration_since(connection.began) > STALL
+            });
             if stalled {
                 self.fail(index, &Failure::Stalled);
             }
@@ -404,12 +374,7 @@ mod tests {
     fn right_answers_are_requests() {
         let tally = against_upstream("/bytes/5000", Pace::Closed, Duration::from_millis(50));
         assert!(tally.requests > 8, "{}", tally.requests);
-        assert_eq!(
-            (tally.errors, tally.reopened),
-            (0, 0),
-            "{:?}",
-            tally.messages
-        );
+        assert_eq!((tally.errors, tally.reopened), (0, 0), "{:?}", tally.messages);
     }
 
     #[test]
@@ -424,18 +389,10 @@ mod tests {
     #[test]
     fn a_fixed_rate_is_kept() {
         let began = Instant::now();
-        let tally = against_upstream(
-            "/bytes/5000",
-            Pace::PerSecond(1000),
-            Duration::from_millis(200),
-        );
+        let tally = against_upstream("/bytes/5000", Pace::PerSecond(1000), Duration::from_millis(200));
         // The first ones, before the clock starts, are in it. A busy machine may answer the last ones too late.
         let due = 8 + began.elapsed().as_millis() as u64;
-        assert!(
-            (100..=due).contains(&tally.requests),
-            "{} of {due}",
-            tally.requests
-        );
+        assert!((100..=due).contains(&tally.requests), "{} of {due}", tally.requests);
         assert_eq!(tally.errors, 0, "{:?}", tally.messages);
     }
 

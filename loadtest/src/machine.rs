@@ -10,19 +10,11 @@ pub fn description() -> String {
         let line = cpus.lines().find(|line| line.starts_with(name))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     };
-    let model = value("model name")
-        .or_else(|| value("CPU part"))
-        .unwrap_or_else(|| "unknown processor".to_owned());
+    let model =
+        value("model name").or_else(|| value("CPU part")).unwrap_or_else(|| "unknown processor".to_owned());
     // Not `available_parallelism`: this thread is pinned.
-    let cores = cpus
-        .lines()
-        .filter(|line| line.starts_with("processor"))
-        .count();
-    let virtual_machine = if cpus.contains("hypervisor") {
-        ", virtual machine"
-    } else {
-        ""
-    };
+    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    let virtual_machine = if cpus.contains("hypervisor") { ", virtual machine" } else { "" };
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory_kib = memory
         .lines()
@@ -31,11 +23,7 @@ pub fn description() -> String {
         .and_then(|number| number.parse::<f64>().ok())
         .unwrap_or(0.0);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let day = Command::new("date")
-        .arg("+%F")
-        .output()
-        .map(|output| output.stdout)
-        .unwrap_or_default();
+    let day = Command::new("date").arg("+%F").output().map(|output| output.stdout).unwrap_or_default();
     format!(
         "{model}, {cores} cores{virtual_machine}, {:.0} GiB; Linux {}; {}",
         memory_kib / 1024.0 / 1024.0,

@@ -65,8 +65,7 @@ fn main() -> ExitCode {
     let workloads: Vec<Workload> = WORKLOADS
         .iter()
         .filter(|one| {
-            arguments.workloads.is_empty()
-                || arguments.workloads.iter().any(|name| name == one.name)
+            arguments.workloads.is_empty() || arguments.workloads.iter().any(|name| name == one.name)
         })
         .cloned()
         .collect();
@@ -75,12 +74,7 @@ fn main() -> ExitCode {
             println!("{:<20} {}", workload.name, workload.title);
         }
         for server in &servers {
-            println!(
-                "{:<20} {} ({})",
-                server.name,
-                server.version(),
-                server.program.display()
-            );
+            println!("{:<20} {} ({})", server.name, server.version(), server.program.display());
         }
         return ExitCode::SUCCESS;
     }
@@ -103,8 +97,7 @@ enum Outcome {
 
 /// Whom to measure; the first is what the others are compared with: nginx where there is one.
 fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
-    let wanted =
-        |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == name);
     let ours = Server {
         name: Kind::Portcullis.name().to_owned(),
         kind: Kind::Portcullis,
@@ -114,18 +107,12 @@ fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
     let mut others = Vec::new();
     // Another build under a peer's own name takes its place.
     let given = |name: &str| arguments.more.iter().any(|server| server.name == name);
-    for kind in Kind::PEERS
-        .into_iter()
-        .filter(|kind| wanted(kind.name()) && !given(kind.name()))
-    {
+    for kind in Kind::PEERS.into_iter().filter(|kind| wanted(kind.name()) && !given(kind.name())) {
         match Server::installed(kind) {
             Some(server) if kind == Kind::Nginx => servers.push(server),
             Some(server) => others.push(server),
             None if !kind.is_optional() || !arguments.only.is_empty() => {
-                println!(
-                    "{0} is not installed and is skipped (apt-get install {0})",
-                    kind.name()
-                );
+                println!("{0} is not installed and is skipped (apt-get install {0})", kind.name());
             }
             None => {}
         }
@@ -133,23 +120,14 @@ fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
     if wanted(&ours.name) {
         servers.push(ours);
     }
-    servers.extend(
-        arguments
-            .more
-            .iter()
-            .filter(|server| wanted(&server.name))
-            .cloned(),
-    );
+    servers.extend(arguments.more.iter().filter(|server| wanted(&server.name)).cloned());
     servers.extend(others);
     for name in &arguments.only {
         if !servers.iter().any(|server| server.name == *name) {
             return Err(format!("there is no server {name} to measure"));
         }
     }
-    for server in servers
-        .iter_mut()
-        .filter(|server| server.program.components().count() > 1)
-    {
+    for server in servers.iter_mut().filter(|server| server.program.components().count() > 1) {
         // Servers start in directories of their own.
         server.program = fs::canonicalize(&server.program)
             .map_err(|error| format!("{}: {}: {error}", server.name, server.program.display()))?;
@@ -157,17 +135,9 @@ fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
     Ok(servers)
 }
 
-fn compare(
-    arguments: &Arguments,
-    servers: &[Server],
-    workloads: &[Workload],
-) -> io::Result<Outcome> {
+fn compare(arguments: &Arguments, servers: &[Server], workloads: &[Workload]) -> io::Result<Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
     let mut schedule = arguments.schedule.clone();
@@ -183,9 +153,7 @@ fn compare(
     }
     let cores = affinity::cores();
     let server_core = arguments.server_core.unwrap_or(cores[0]);
-    let load_core = arguments
-        .load_core
-        .unwrap_or(*cores.get(1).unwrap_or(&cores[0]));
+    let load_core = arguments.load_core.unwrap_or(*cores.get(1).unwrap_or(&cores[0]));
     if server_core == load_core {
         println!(
             "note: server and load share core {server_core}; CPU time holds, requests/s and latency say little"
@@ -214,15 +182,13 @@ fn compare(
                 all.push(None);
                 continue;
             }
-            all.push(
-                match Running::start(server, certificates.pair(certificate), &around) {
-                    Err(error) if server.kind.is_optional() => {
-                        println!("{} is left out: {error}", server.name);
-                        None
-                    }
-                    started => Some(started?),
-                },
-            );
+            all.push(match Running::start(server, certificates.pair(certificate), &around) {
+                Err(error) if server.kind.is_optional() => {
+                    println!("{} is left out: {error}", server.name);
+                    None
+                }
+                started => Some(started?),
+            });
         }
         Ok(all)
     };
@@ -234,19 +200,11 @@ fn compare(
         }
     }
 
-    let bench = Bench {
-        schedule: &schedule,
-        around: &around,
-        counts: &upstream.counts,
-        stop: &stop,
-    };
+    let bench = Bench { schedule: &schedule, around: &around, counts: &upstream.counts, stop: &stop };
     let names: Vec<String> = servers.iter().map(|server| server.name.clone()).collect();
     let mut rows = Vec::new();
     for workload in workloads {
-        let mut row = Row {
-            workload: workload.clone(),
-            samples: vec![Vec::new(); servers.len()],
-        };
+        let mut row = Row { workload: workload.clone(), samples: vec![Vec::new(); servers.len()] };
         for round in 0..schedule.rounds {
             for turn in 0..servers.len() {
                 // Another one begins each round, so that none always runs after the same neighbour.
@@ -265,12 +223,10 @@ fn compare(
                 };
                 let sample = match running {
                     None => continue,
-                    Some(_) if workload.pace == Pace::OnceThenIdle => {
-                        bench.idle(workload, server, pair)
+                    Some(_) if workload.pace == Pace::OnceThenIdle => bench.idle(workload, server, pair),
+                    Some(running) => {
+                        bench.requests(workload, running, pair).map(|sample| with_log(sample, running))
                     }
-                    Some(running) => bench
-                        .requests(workload, running, pair)
-                        .map(|sample| with_log(sample, running)),
                 };
                 if stop.load(Ordering::Relaxed) {
                     println!("stopped");
@@ -297,11 +253,8 @@ fn compare(
     if let Some(file) = &arguments.record {
         fs::write(file, table::record(&rows, &names))?;
     }
-    let errors: u64 = rows
-        .iter()
-        .flat_map(|row| row.samples.iter().flatten())
-        .map(|sample| sample.errors)
-        .sum();
+    let errors: u64 =
+        rows.iter().flat_map(|row| row.samples.iter().flatten()).map(|sample| sample.errors).sum();
     if errors > 0 {
         println!("{errors} errors: these figures are not to be used");
         return Ok(Outcome::Errors);
@@ -322,10 +275,7 @@ fn head(
     lines.push(machine::description());
     let versions: Vec<String> = (servers.iter())
         .map(|server| {
-            let library = server
-                .tls_library()
-                .map(|library| format!(", {library}"))
-                .unwrap_or_default();
+            let library = server.tls_library().map(|library| format!(", {library}")).unwrap_or_default();
             format!("{} ({}{library})", server.name, server.version())
         })
         .collect();
@@ -348,18 +298,10 @@ fn head(
 /// Says which of the fields the others add a server leaves out: less work than the others do.
 fn check_fields(server: &Server, running: &Running, certificates: &Certificates) -> io::Result<()> {
     let answer = probe::get_https(running.https, &certificates.p256, "/head")?;
-    let missing: Vec<&str> = server
-        .added_fields()
-        .iter()
-        .copied()
-        .filter(|name| header(&answer.body, name).is_none())
-        .collect();
+    let missing: Vec<&str> =
+        server.added_fields().iter().copied().filter(|name| header(&answer.body, name).is_none()).collect();
     if !missing.is_empty() {
-        println!(
-            "note: {} does not send {} to the upstream",
-            server.name,
-            missing.join(", ")
-        );
+        println!("note: {} does not send {} to the upstream", server.name, missing.join(", "));
     }
     Ok(())
 }
@@ -379,21 +321,9 @@ fn raise_descriptors() -> u64 {
     let now = getrlimit(Resource::Nofile);
     let hard = now.maximum.unwrap_or(u64::MAX).max(DESCRIPTORS);
     // Beyond the hard limit only for root.
-    let raised = Rlimit {
-        current: Some(DESCRIPTORS),
-        maximum: Some(hard),
-    };
+    let raised = Rlimit { current: Some(DESCRIPTORS), maximum: Some(hard) };
     if setrlimit(Resource::Nofile, raised).is_err() {
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: now.maximum,
-                maximum: now.maximum,
-            },
-        );
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: now.maximum, maximum: now.maximum });
     }
-    getrlimit(Resource::Nofile)
-        .current
-        .unwrap_or(DESCRIPTORS)
-        .min(DESCRIPTORS)
+    getrlimit(Resource::Nofile).current.unwrap_or(DESCRIPTORS).min(DESCRIPTORS)
 }

@@ -31,16 +31,11 @@ impl Reading {
     /// # Errors
     /// The kernel keeps no `schedstat`, or a process is gone.
     pub fn take(processes: &[u32]) -> io::Result<Reading> {
-        let mut reading = Reading {
-            threads: HashMap::new(),
-            ticks: 0,
-        };
+        let mut reading = Reading { threads: HashMap::new(), ticks: 0 };
         for process in processes {
             let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
             let ticks = after_name(&stat).skip(11).take(2);
-            reading.ticks += ticks
-                .map(|ticks| ticks.parse::<u64>().unwrap_or(0))
-                .sum::<u64>();
+            reading.ticks += ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum::<u64>();
             for thread in fs::read_dir(format!("/proc/{process}/task"))? {
                 let thread = thread?;
                 let Some(number) = thread.file_name().to_str().and_then(|n| n.parse().ok()) else {
@@ -52,9 +47,7 @@ impl Reading {
                 };
                 let mut numbers = text.split_whitespace().map(|n| n.parse().unwrap_or(0));
                 let used = numbers.next().unwrap_or(0);
-                reading
-                    .threads
-                    .insert(number, (used, numbers.next().unwrap_or(0)));
+                reading.threads.insert(number, (used, numbers.next().unwrap_or(0)));
             }
         }
         if reading.threads.is_empty() {
@@ -99,9 +92,7 @@ pub fn resident_kib(processes: &[u32]) -> io::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         let number = line.and_then(|rest| rest.split_whitespace().next());
-        sum += number
-            .and_then(|number| number.parse::<u64>().ok())
-            .unwrap_or(0);
+        sum += number.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
     }
     Ok(sum)
 }
@@ -110,18 +101,11 @@ pub fn resident_kib(processes: &[u32]) -> io::Result<u64> {
 pub fn family(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(process) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
-        else {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        if let Some(parent) = after_name(&stat)
-            .nth(1)
-            .and_then(|field| field.parse::<u32>().ok())
-        {
+        if let Some(parent) = after_name(&stat).nth(1).and_then(|field| field.parse::<u32>().ok()) {
             parents.push((process, parent));
         }
     }
@@ -129,12 +113,7 @@ pub fn family(root: u32) -> Vec<u32> {
     let mut next = 0;
     while next < family.len() {
         let parent = family[next];
-        family.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(process, _)| *process),
-        );
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(process, _)| *process));
         next += 1;
     }
     family
@@ -163,10 +142,8 @@ mod tests {
 
     #[test]
     fn work_of_ended_threads_counts() {
-        let reading = |used_nanoseconds, ticks| Reading {
-            threads: HashMap::from([(1, (used_nanoseconds, 0))]),
-            ticks,
-        };
+        let reading =
+            |used_nanoseconds, ticks| Reading { threads: HashMap::from([(1, (used_nanoseconds, 0))]), ticks };
         let used = |reading: Reading, earlier| reading.since(&earlier).used;
         // As much in ticks as in nanoseconds, but for rounding: the nanoseconds count.
         let exact = used(reading(1_000_000_000, 103), reading(0, 0));

@@ -32,11 +32,7 @@ pub fn get_https(address: SocketAddr, pair: &Pair, path: &str) -> io::Result<Ans
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     let mut stream = StreamOwned::new(tls, socket);
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        crate::HOST
-    )?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", crate::HOST)?;
     let mut text = Vec::new();
     match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut text) {
         // Without close_notify; what came before counts.
@@ -46,12 +42,6 @@ pub fn get_https(address: SocketAddr, pair: &Pair, path: &str) -> io::Result<Ans
         }
     }
     let end = find(&text, b"\r\n\r\n").ok_or_else(|| io::Error::other("no HTTP response"))?;
-    let status = text
-        .get(9..12)
-        .and_then(number)
-        .ok_or_else(|| io::Error::other("no status"))?;
-    Ok(Answer {
-        status,
-        body: text.split_off(end + 4),
-    })
+    let status = text.get(9..12).and_then(number).ok_or_else(|| io::Error::other("no status"))?;
+    Ok(Answer { status, body: text.split_off(end + 4) })
 }

@@ -48,11 +48,7 @@ impl Response {
             self.head.extend_from_slice(bytes);
             let from = before.saturating_sub(3);
             let Some(end) = find(&self.head[from..], b"\r\n\r\n").map(|at| from + at + 4) else {
-                return if self.head.len() > HEAD_BYTES_MAX {
-                    Err(Fault::HeadTooLong)
-                } else {
-                    Ok(false)
-                };
+                return if self.head.len() > HEAD_BYTES_MAX { Err(Fault::HeadTooLong) } else { Ok(false) };
             };
             self.head.truncate(end);
             bytes = &bytes[end - before..];
@@ -71,9 +67,7 @@ impl Response {
 
     fn read_head(&mut self, due: &Answer) -> Result<usize, Fault> {
         let status = match self.head.get(..12) {
-            Some(start) if start.starts_with(b"HTTP/1.") => {
-                number(&start[9..12]).ok_or(Fault::NotHttp)?
-            }
+            Some(start) if start.starts_with(b"HTTP/1.") => number(&start[9..12]).ok_or(Fault::NotHttp)?,
             _ => return Err(Fault::NotHttp),
         };
         let wanted = match due {
@@ -83,25 +77,20 @@ impl Response {
         if status != wanted {
             return Err(Fault::Status(u16::try_from(status).unwrap_or(0)));
         }
-        let length = header(&self.head, "content-length")
-            .and_then(number)
-            .ok_or(Fault::NoLength)?;
-        self.close = header(&self.head, "connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+        let length = header(&self.head, "content-length").and_then(number).ok_or(Fault::NoLength)?;
+        self.close =
+            header(&self.head, "connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
         match due {
             Answer::Body(bytes) if *bytes != length => Err(Fault::Length(length)),
             Answer::Body(_) => Ok(length),
             Answer::RedirectToHttps => {
                 let location = header(&self.head, "location").unwrap_or_default();
                 // A port of its own is right for a server that does not listen on 443.
-                let fits =
-                    location.starts_with(b"https://bench.test") && location.ends_with(b"/secure/x");
+                let fits = location.starts_with(b"https://bench.test") && location.ends_with(b"/secure/x");
                 if fits {
                     Ok(length)
                 } else {
-                    Err(Fault::Location(
-                        String::from_utf8_lossy(location).into_owned(),
-                    ))
+                    Err(Fault::Location(String::from_utf8_lossy(location).into_owned()))
                 }
             }
         }
@@ -113,17 +102,13 @@ pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
     head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (field, value) = (&line[..colon], &line[colon + 1..]);
-        field
-            .eq_ignore_ascii_case(name.as_bytes())
-            .then(|| value.trim_ascii())
+        field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii())
     })
 }
 
 /// Where `needle` begins in `bytes`.
 pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes
-        .windows(needle.len())
-        .position(|window| window == needle)
+    bytes.windows(needle.len()).position(|window| window == needle)
 }
 
 /// Decimal digits and nothing else.
@@ -131,10 +116,7 @@ pub fn number(bytes: &[u8]) -> Option<usize> {
     if bytes.is_empty() || bytes.len() > 12 {
         return None;
     }
-    bytes.iter().try_fold(0, |sum, byte| {
-        byte.is_ascii_digit()
-            .then(|| sum * 10 + usize::from(byte - b'0'))
-    })
+    bytes.iter().try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + usize::from(byte - b'0')))
 }
 
 #[cfg(test)]
@@ -178,24 +160,14 @@ mod tests {
             ),
         ];
         for (text, due, fault) in cases {
-            assert_eq!(
-                whole(text, *due).as_ref(),
-                Err(fault),
-                "{}",
-                String::from_utf8_lossy(text)
-            );
+            assert_eq!(whole(text, *due).as_ref(), Err(fault), "{}", String::from_utf8_lossy(text));
         }
     }
 
     #[test]
     fn takes_redirects_with_and_without_a_port() {
-        for location in [
-            "https://bench.test/secure/x",
-            "https://bench.test:8443/secure/x",
-        ] {
-            let text = format!(
-                "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 2\r\n\r\nhi"
-            );
+        for location in ["https://bench.test/secure/x", "https://bench.test:8443/secure/x"] {
+            let text = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 2\r\n\r\nhi");
             assert_eq!(whole(text.as_bytes(), Answer::RedirectToHttps), Ok(true));
         }
     }

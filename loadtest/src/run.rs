@@ -46,12 +46,7 @@ impl Bench<'_> {
     ///
     /// # Errors
     /// The server is gone, or this machine lacks something; wrong answers are in the sample.
-    pub fn requests(
-        &self,
-        workload: &Workload,
-        running: &Running,
-        pair: &Pair,
-    ) -> io::Result<Sample> {
+    pub fn requests(&self, workload: &Workload, running: &Running, pair: &Pair) -> io::Result<Sample> {
         let mut load = Load::new(plan(workload, workload.connections, running, pair)?)?;
         load.run(Until::AllAnswered(OPEN_TIME_MAX), self.stop);
         load.run(Until::Elapsed(self.schedule.warm_up), self.stop);
@@ -64,10 +59,7 @@ impl Bench<'_> {
         let opened = self.counts.connections.load(Ordering::Relaxed) - upstream_connections;
         let mut sample = sample(workload, &warm_up, &tally, cpu, window);
         if opened * 100 > tally.requests {
-            sample.notes.push(format!(
-                "{opened} new upstream connections for {} requests",
-                tally.requests
-            ));
+            sample.notes.push(format!("{opened} new upstream connections for {} requests", tally.requests));
         }
         Ok(sample)
     }
@@ -93,10 +85,7 @@ impl Bench<'_> {
         let tally = load.take_tally();
         let mut notes = tally.messages;
         if tally.reopened > 0 {
-            notes.push(format!(
-                "the server closed {} idle connections",
-                tally.reopened
-            ));
+            notes.push(format!("the server closed {} idle connections", tally.reopened));
         }
         Ok(Sample {
             kib_per_connection: after.saturating_sub(before) as f64 / connections as f64,
@@ -107,22 +96,13 @@ impl Bench<'_> {
     }
 }
 
-fn plan(
-    workload: &Workload,
-    connections: usize,
-    running: &Running,
-    pair: &Pair,
-) -> io::Result<Plan> {
+fn plan(workload: &Workload, connections: usize, running: &Running, pair: &Pair) -> io::Result<Plan> {
     let tls = match workload.arrival.is_tls() {
         true => Some(client_tls::config(workload.arrival, &pair.der).map_err(io::Error::other)?),
         false => None,
     };
     Ok(Plan {
-        target: if tls.is_some() {
-            running.https
-        } else {
-            running.http
-        },
+        target: if tls.is_some() { running.https } else { running.http },
         tls,
         request: request(workload),
         answer: workload.answer,
@@ -145,30 +125,15 @@ fn request(workload: &Workload) -> Vec<u8> {
          {}\r\n",
         workload.path,
         crate::HOST,
-        if workload.arrival.closes() {
-            "Connection: close\r\n"
-        } else {
-            ""
-        },
+        if workload.arrival.closes() { "Connection: close\r\n" } else { "" },
     )
     .into_bytes()
 }
 
-fn sample(
-    workload: &Workload,
-    warm_up: &Tally,
-    tally: &Tally,
-    cpu: Cpu,
-    window: Duration,
-) -> Sample {
+fn sample(workload: &Workload, warm_up: &Tally, tally: &Tally, cpu: Cpu, window: Duration) -> Sample {
     let requests = tally.requests.max(1) as f64;
     let seconds = window.as_secs_f64().max(f64::MIN_POSITIVE);
-    let mut notes: Vec<String> = warm_up
-        .messages
-        .iter()
-        .chain(&tally.messages)
-        .cloned()
-        .collect();
+    let mut notes: Vec<String> = warm_up.messages.iter().chain(&tally.messages).cloned().collect();
     let mut errors = warm_up.errors + tally.errors;
     if tally.requests == 0 {
         errors += 1;
@@ -177,30 +142,18 @@ fn sample(
     // A few may start over when a key rotates; more, and the row would be about something else.
     if tally.not_resumed * 1000 > tally.requests {
         errors += tally.not_resumed;
-        notes.push(format!(
-            "{} of {} handshakes did not resume",
-            tally.not_resumed, tally.requests
-        ));
+        notes.push(format!("{} of {} handshakes did not resume", tally.not_resumed, tally.requests));
     }
     if tally.reopened > 0 {
-        notes.push(format!(
-            "the server closed {} kept connections",
-            tally.reopened
-        ));
+        notes.push(format!("the server closed {} kept connections", tally.reopened));
     }
     if tally.not_notified > 0 {
-        notes.push(format!(
-            "{} connections ended without close_notify",
-            tally.not_notified
-        ));
+        notes.push(format!("{} connections ended without close_notify", tally.not_notified));
     }
     if let Pace::PerSecond(rate) = workload.pace
         && requests / seconds < f64::from(rate) * 0.98
     {
-        notes.push(format!(
-            "the rate was not reached: {:.0}/s",
-            requests / seconds
-        ));
+        notes.push(format!("the rate was not reached: {:.0}/s", requests / seconds));
     }
     Sample {
         requests_per_second: requests / seconds,

@@ -33,10 +33,7 @@ impl Spread {
     }
 
     fn show(self, digits: usize) -> String {
-        format!(
-            "{:.digits$} ({:.digits$}–{:.digits$})",
-            self.median, self.min, self.max
-        )
+        format!("{:.digits$} ({:.digits$}–{:.digits$})", self.median, self.min, self.max)
     }
 }
 
@@ -69,9 +66,8 @@ fn is_idle(row: &Row) -> bool {
 pub fn text(row: &Row, names: &[String]) -> String {
     let mut out = format!("\n{} ({})\n", row.workload.title, row.workload.name);
     let base = row.samples.first().map_or(&[][..], Vec::as_slice);
-    let show = |spread: Option<Spread>, digits| {
-        spread.map_or_else(|| "-".to_owned(), |spread| spread.show(digits))
-    };
+    let show =
+        |spread: Option<Spread>, digits| spread.map_or_else(|| "-".to_owned(), |spread| spread.show(digits));
     // String takes every write.
     for (name, samples) in names.iter().zip(&row.samples) {
         if samples.is_empty() {
@@ -86,8 +82,7 @@ pub fn text(row: &Row, names: &[String]) -> String {
             let cpu = show(spread(samples, CPU), 1);
             let cpu_ratio = show(ratio(samples, base, CPU), 2);
             let rate = show(spread(samples, RATE), 0);
-            let busy =
-                spread(samples, |sample| sample.busy * 100.0).map_or(0.0, |busy| busy.median);
+            let busy = spread(samples, |sample| sample.busy * 100.0).map_or(0.0, |busy| busy.median);
             let _ = write!(
                 out,
                 "  {name:<12} {cpu:>22} us/request  x {cpu_ratio:<18} {rate:>24} requests/s  busy {busy:.0} %"
@@ -121,51 +116,15 @@ fn latencies(samples: &[Sample]) -> String {
 pub fn markdown(rows: &[Row], names: &[String]) -> String {
     let mut out = String::new();
     let requests: Vec<&Row> = rows.iter().filter(|row| !is_idle(row)).collect();
-    let closed: Vec<&Row> = requests
-        .iter()
-        .copied()
-        .filter(|row| row.workload.pace == Pace::Closed)
-        .collect();
-    let paced: Vec<&Row> = requests
-        .iter()
-        .copied()
-        .filter(|row| row.workload.pace != Pace::Closed)
-        .collect();
+    let closed: Vec<&Row> =
+        requests.iter().copied().filter(|row| row.workload.pace == Pace::Closed).collect();
+    let paced: Vec<&Row> = requests.iter().copied().filter(|row| row.workload.pace != Pace::Closed).collect();
     let idle: Vec<&Row> = rows.iter().filter(|row| is_idle(row)).collect();
-    ratios(
-        &mut out,
-        "CPU time per request (less is better)",
-        "µs",
-        &requests,
-        names,
-        CPU,
-        1,
-    );
-    ratios(
-        &mut out,
-        "Requests per second (more is better)",
-        "1/s",
-        &closed,
-        names,
-        RATE,
-        0,
-    );
-    ratios(
-        &mut out,
-        "Memory per open connection (less is better)",
-        "KiB",
-        &idle,
-        names,
-        MEMORY,
-        1,
-    );
+    ratios(&mut out, "CPU time per request (less is better)", "µs", &requests, names, CPU, 1);
+    ratios(&mut out, "Requests per second (more is better)", "1/s", &closed, names, RATE, 0);
+    ratios(&mut out, "Memory per open connection (less is better)", "KiB", &idle, names, MEMORY, 1);
     if !paced.is_empty() {
-        heading(
-            &mut out,
-            "Latency at a fixed rate, p50/p99 in µs",
-            names,
-            |name| name.to_owned(),
-        );
+        heading(&mut out, "Latency at a fixed rate, p50/p99 in µs", names, |name| name.to_owned());
         for row in paced {
             line(&mut out, row, |samples, _| latencies(samples));
         }
@@ -186,11 +145,7 @@ fn ratios(
         return;
     };
     heading(out, title, names, |name| {
-        if name == first {
-            format!("{name}, {unit}")
-        } else {
-            format!("{name} ÷ {first}")
-        }
+        if name == first { format!("{name}, {unit}") } else { format!("{name} ÷ {first}") }
     });
     for row in rows {
         let base = row.samples.first().map_or(&[][..], Vec::as_slice);
@@ -210,23 +165,12 @@ fn ratios(
 
 fn heading(out: &mut String, title: &str, names: &[String], column: impl Fn(&str) -> String) {
     let columns: Vec<String> = names.iter().map(|name| column(name)).collect();
-    let _ = writeln!(
-        out,
-        "\n| {title} | {} |\n|---|{}",
-        columns.join(" | "),
-        "---|".repeat(names.len())
-    );
+    let _ = writeln!(out, "\n| {title} | {} |\n|---|{}", columns.join(" | "), "---|".repeat(names.len()));
 }
 
 fn line(out: &mut String, row: &Row, cell: impl Fn(&[Sample], usize) -> String) {
     let cells: Vec<String> = (row.samples.iter().enumerate())
-        .map(|(index, samples)| {
-            if samples.is_empty() {
-                "—".to_owned()
-            } else {
-                cell(samples, index)
-            }
-        })
+        .map(|(index, samples)| if samples.is_empty() { "—".to_owned() } else { cell(samples, index) })
         .collect();
     let _ = writeln!(out, "| {} | {} |", row.workload.title, cells.join(" | "));
 }
@@ -266,8 +210,7 @@ mod tests {
 
     #[test]
     fn medians_of_odd_and_even_counts() {
-        let median =
-            |numbers: &[f64]| Spread::of(numbers.iter().copied()).map(|spread| spread.median);
+        let median = |numbers: &[f64]| Spread::of(numbers.iter().copied()).map(|spread| spread.median);
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0]), Some(3.0));
         assert_eq!(median(&[9.0, 1.0, 2.0]), Some(2.0));
@@ -277,27 +220,15 @@ mod tests {
     #[test]
     fn ratios_are_taken_round_by_round() {
         let samples = |cpu: &[f64]| -> Vec<Sample> {
-            cpu.iter()
-                .map(|&cpu_microseconds| Sample {
-                    cpu_microseconds,
-                    ..Sample::default()
-                })
-                .collect()
+            cpu.iter().map(|&cpu_microseconds| Sample { cpu_microseconds, ..Sample::default() }).collect()
         };
         let row = Row {
             workload: WORKLOADS[0].clone(),
             // The second round ran on a machine twice as slow.
-            samples: vec![
-                samples(&[10.0, 20.0, 10.0]),
-                samples(&[5.0, 10.0, 6.0]),
-                Vec::new(),
-            ],
+            samples: vec![samples(&[10.0, 20.0, 10.0]), samples(&[5.0, 10.0, 6.0]), Vec::new()],
         };
         let names = ["nginx", "ours", "absent"].map(str::to_owned);
         let table = markdown(&[row], &names);
-        assert!(
-            table.contains("| 10.0 (10.0–20.0) | 0.50 (0.50–0.60) | — |"),
-            "{table}"
-        );
+        assert!(table.contains("| 10.0 (10.0–20.0) | 0.50 (0.50–0.60) | — |"), "{table}");
     }
 }

@@ -46,34 +46,17 @@ impl Upstream {
         let counts = Arc::new(Counts::default());
         let stop = Arc::new(AtomicBool::new(false));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(
-            &epoll,
-            &listener,
-            epoll::EventData::new_u64(LISTENER),
-            epoll::EventFlags::IN,
-        )?;
-        let server = Server {
-            listener,
-            epoll,
-            connections: Vec::new(),
-            free: Vec::new(),
-            counts: counts.clone(),
-        };
+        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        let server =
+            Server { listener, epoll, connections: Vec::new(), free: Vec::new(), counts: counts.clone() };
         let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name("upstream".to_owned())
-            .spawn(move || {
-                affinity::pin(core);
-                if let Err(error) = server.run(&stopped) {
-                    eprintln!("the upstream ended: {error}");
-                }
-            })?;
-        Ok(Upstream {
-            address,
-            counts,
-            stop,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
+            affinity::pin(core);
+            if let Err(error) = server.run(&stopped) {
+                eprintln!("the upstream ended: {error}");
+            }
+        })?;
+        Ok(Upstream { address, counts, stop, thread: Some(thread) })
     }
 }
 
@@ -131,17 +114,10 @@ impl Server {
     fn run(mut self, stop: &AtomicBool) -> io::Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(512);
         let mut scratch = vec![0; READ_BYTES];
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: 100_000_000,
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         while !stop.load(Ordering::Relaxed) {
             events.clear();
-            match epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                Some(&timeout),
-            ) {
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -173,12 +149,7 @@ impl Server {
                 | epoll::EventFlags::OUT
                 | epoll::EventFlags::RDHUP
                 | epoll::EventFlags::ET;
-            epoll::add(
-                &self.epoll,
-                &stream,
-                epoll::EventData::new_u64(index as u64),
-                flags,
-            )?;
+            epoll::add(&self.epoll, &stream, epoll::EventData::new_u64(index as u64), flags)?;
             self.counts.connections.fetch_add(1, Ordering::Relaxed);
             self.connections[index] = Some(Connection {
                 stream,
@@ -246,13 +217,8 @@ impl Connection {
         };
         counts.requests.fetch_add(1, Ordering::Relaxed);
         let request = &self.received[..end];
-        let upload = header(request, "content-length")
-            .and_then(number)
-            .unwrap_or(0);
-        let target = request
-            .split(|&byte| byte == b' ')
-            .nth(1)
-            .unwrap_or_default();
+        let upload = header(request, "content-length").and_then(number).unwrap_or(0);
+        let target = request.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
         let (status, body) = if header(request, "transfer-encoding").is_some() {
             ("501 Not Implemented", Body::Noise(0))
         } else if target == b"/head" {
@@ -264,8 +230,7 @@ impl Connection {
             }
         };
         self.close = status.starts_with("501")
-            || header(request, "connection")
-                .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+            || header(request, "connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
         self.received.drain(..end);
         let here = upload.min(self.received.len());
         self.received.drain(..here);
@@ -278,11 +243,7 @@ impl Connection {
             "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
              Date: Mon, 23 Nov 2026 12:00:00 GMT\r\nServer: fixed\r\n{}\r\n",
             body.length(),
-            if self.close {
-                "Connection: close\r\n"
-            } else {
-                ""
-            },
+            if self.close { "Connection: close\r\n" } else { "" },
         );
         (self.head_sent, self.body, self.body_sent) = (0, body, 0);
         true
@@ -292,10 +253,7 @@ impl Connection {
     fn flush(&mut self) -> io::Result<bool> {
         while self.head_sent < self.head.len() || self.body_sent < self.body.length() {
             let head = &self.head[self.head_sent..];
-            let pieces = [
-                IoSlice::new(head),
-                IoSlice::new(self.body.rest(self.body_sent)),
-            ];
+            let pieces = [IoSlice::new(head), IoSlice::new(self.body.rest(self.body_sent))];
             match self.stream.write_vectored(&pieces) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
@@ -324,10 +282,7 @@ mod tests {
         loop {
             let count = stream.read(&mut buffer).expect("read");
             assert_ne!(count, 0, "closed early");
-            if response
-                .feed(&buffer[..count], &Answer::Body(bytes))
-                .expect("a right answer")
-            {
+            if response.feed(&buffer[..count], &Answer::Body(bytes)).expect("a right answer") {
                 return;
             }
         }
@@ -338,11 +293,8 @@ mod tests {
         let upstream = Upstream::start(0).expect("start");
         let mut stream = TcpStream::connect(upstream.address).expect("connect");
         for bytes in [0, 100, 65_536, 3_000_000] {
-            write!(
-                stream,
-                "POST /bytes/{bytes} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab"
-            )
-            .expect("write");
+            write!(stream, "POST /bytes/{bytes} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
+                .expect("write");
             stream.write_all(b"cde").expect("write");
             answers(&mut stream, bytes);
         }
@@ -356,11 +308,8 @@ mod tests {
         let upstream = Upstream::start(0).expect("start");
         let mut stream = TcpStream::connect(upstream.address).expect("connect");
         let request = "GET /bytes/0 HTTP/1.1\r\nHost: a\r\n\r\n";
-        write!(
-            stream,
-            "{request}{request}GET /bytes/0 HTTP/1.1\r\nConnection: close\r\n\r\n"
-        )
-        .expect("write");
+        write!(stream, "{request}{request}GET /bytes/0 HTTP/1.1\r\nConnection: close\r\n\r\n")
+            .expect("write");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("read to the end");
         assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 3);

@@ -52,10 +52,8 @@ fn load(
     let file = pem::read(key_path)?;
     let key = pem::key(key_path, &file.bytes)?;
     let certificate_path = certificate;
-    let certificate =
-        ServedCertificate::new(chain, key, SourceWord::Files, provider).map_err(|flaw| {
-            CertificateProblem::new(certificate_path, CertificateTrouble::Flaw(flaw))
-        })?;
+    let certificate = ServedCertificate::new(chain, key, SourceWord::Files, provider)
+        .map_err(|flaw| CertificateProblem::new(certificate_path, CertificateTrouble::Flaw(flaw)))?;
     Ok(LoadedCertificate {
         certificate,
         path: certificate_path.to_owned(),
@@ -86,12 +84,8 @@ pub fn directory(
     let mut best: Vec<(KeyKind, (bool, usize), LoadedCertificate)> = Vec::new();
     let mut problems = Vec::new();
     for candidate in candidates(directory, site)? {
-        let loaded = load(
-            &candidate.certificate,
-            candidate.intermediates.as_deref(),
-            &candidate.key,
-            provider,
-        );
+        let loaded =
+            load(&candidate.certificate, candidate.intermediates.as_deref(), &candidate.key, provider);
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(problem) if candidate.named_for_site => {
@@ -101,10 +95,8 @@ pub fn directory(
             // Some other site's: its own reading tells.
             Err(_) => continue,
         };
-        let covered = names
-            .iter()
-            .filter(|name| loaded.certificate.names().covers_pattern(name.as_bytes()))
-            .count();
+        let covered =
+            names.iter().filter(|name| loaded.certificate.names().covers_pattern(name.as_bytes())).count();
         if covered == 0 && !candidate.named_for_site {
             continue;
         }
@@ -123,10 +115,7 @@ pub fn directory(
             problems.swap_remove(0)
         });
     }
-    Ok((
-        best.into_iter().map(|(.., loaded)| loaded).collect(),
-        problems,
-    ))
+    Ok((best.into_iter().map(|(.., loaded)| loaded).collect(), problems))
 }
 
 struct Candidate {
@@ -141,9 +130,7 @@ fn candidates(directory: &Path, site: &str) -> Result<Vec<Candidate>, Certificat
     let mut stems = Vec::new();
     let entries = fs::read_dir(directory).map_err(CertificateProblem::io(directory))?;
     for entry in entries.take(DIRECTORY_ENTRIES_MAX) {
-        let name = entry
-            .map_err(CertificateProblem::io(directory))?
-            .file_name();
+        let name = entry.map_err(CertificateProblem::io(directory))?.file_name();
         let stem = name.to_str().and_then(|name| name.strip_suffix(".crt"));
         if let Some(stem) = stem
             && !stem.ends_with(".ca")

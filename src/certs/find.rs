@@ -3,19 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::files::LoadedCertificate;
-use super::{
-    CertificateProblem, CertificateTrouble, CertificateWarning, files, self_signed, verify,
-};
+use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, self_signed, verify};
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// Where a site's certificate may come from, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `{ source = "files", certificate = …, key = … }`; without `key` it is in the same file.
-    Files {
-        certificate: PathBuf,
-        key: Option<PathBuf>,
-    },
+    Files { certificate: PathBuf, key: Option<PathBuf> },
     /// `{ source = "files", directory = … }`
     Directory { directory: PathBuf },
     /// `{ source = "self_signed", key = … }`
@@ -75,17 +70,12 @@ pub fn find(
     }
     match (last_resort, first_problem) {
         (Some(mut found), problem) => {
-            found
-                .warnings
-                .extend(problem.map(CertificateWarning::Skipped));
+            found.warnings.extend(problem.map(CertificateWarning::Skipped));
             found.warnings.append(&mut warnings);
             Ok(found)
         }
         (None, Some(problem)) => Err(problem),
-        (None, None) => Err(CertificateProblem::new(
-            Path::new(""),
-            CertificateTrouble::NoSource,
-        )),
+        (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),
     }
 }
 
@@ -95,10 +85,7 @@ fn skipped(
     last_resort: Option<FoundCertificate>,
     own: Vec<CertificateWarning>,
 ) -> Vec<CertificateWarning> {
-    let mut all: Vec<_> = first_problem
-        .map(CertificateWarning::Skipped)
-        .into_iter()
-        .collect();
+    let mut all: Vec<_> = first_problem.map(CertificateWarning::Skipped).into_iter().collect();
     all.extend(last_resort.into_iter().flat_map(|found| found.warnings));
     all.extend(own);
     all
@@ -125,15 +112,10 @@ fn ask(
         }
         Source::SelfSigned { key } => {
             let key = key.as_deref();
-            let certificate =
-                self_signed::self_signed(site, names, key, state_directory, now, provider)?;
+            let certificate = self_signed::self_signed(site, names, key, state_directory, now, provider)?;
             let path = state_directory.join("self_signed");
             prove(&certificate, &path, configs)?;
-            return Ok(FoundCertificate {
-                set: certificate.into(),
-                warnings,
-                outdated: false,
-            });
+            return Ok(FoundCertificate { set: certificate.into(), warnings, outdated: false });
         }
     };
     judge(loaded, names, now, configs, warnings)
@@ -150,12 +132,7 @@ fn judge(
     let mut good = Vec::new();
     let mut outdated = Vec::new();
     let mut problem = None;
-    for LoadedCertificate {
-        certificate,
-        path,
-        key_readable,
-    } in loaded
-    {
+    for LoadedCertificate { certificate, path, key_readable } in loaded {
         if let Err(unusable) = prove(&certificate, &path, configs) {
             problem = Some(unusable);
             continue;
@@ -167,10 +144,7 @@ fn judge(
             .cloned()
             .collect();
         if !missing.is_empty() {
-            warnings.push(CertificateWarning::NotCovered {
-                path: path.clone(),
-                names: missing,
-            });
+            warnings.push(CertificateWarning::NotCovered { path: path.clone(), names: missing });
         }
         match out_of_dates(&certificate, &path, now) {
             None => good.push(certificate),
@@ -180,25 +154,14 @@ fn judge(
             }
         }
     }
-    let (certificates, is_outdated) = if good.is_empty() {
-        (outdated, true)
-    } else {
-        (good, false)
-    };
+    let (certificates, is_outdated) = if good.is_empty() { (outdated, true) } else { (good, false) };
     match (CertificateSet::new(certificates), problem) {
         (Some(set), problem) => {
             warnings.extend(problem.map(CertificateWarning::Skipped));
-            Ok(FoundCertificate {
-                set,
-                warnings,
-                outdated: is_outdated,
-            })
+            Ok(FoundCertificate { set, warnings, outdated: is_outdated })
         }
         (None, Some(problem)) => Err(problem),
-        (None, None) => Err(CertificateProblem::new(
-            Path::new(""),
-            CertificateTrouble::NoSource,
-        )),
+        (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),
     }
 }
 
@@ -211,29 +174,17 @@ fn prove(
         .map_err(|error| CertificateProblem::new(path, CertificateTrouble::Handshake(error)))
 }
 
-fn out_of_dates(
-    certificate: &ServedCertificate,
-    path: &Path,
-    now: i64,
-) -> Option<CertificateWarning> {
+fn out_of_dates(certificate: &ServedCertificate, path: &Path, now: i64) -> Option<CertificateWarning> {
     let trouble = if now > certificate.not_after() {
-        CertificateTrouble::Expired {
-            not_after: certificate.not_after(),
-        }
+        CertificateTrouble::Expired { not_after: certificate.not_after() }
     } else if now < certificate.not_before() {
-        CertificateTrouble::NotYetValid {
-            not_before: certificate.not_before(),
-        }
+        CertificateTrouble::NotYetValid { not_before: certificate.not_before() }
     } else {
         return None;
     };
-    Some(CertificateWarning::Skipped(CertificateProblem::new(
-        path, trouble,
-    )))
+    Some(CertificateWarning::Skipped(CertificateProblem::new(path, trouble)))
 }
 
 fn is_current(set: &CertificateSet, now: i64) -> bool {
-    set.certificates()
-        .iter()
-        .all(|certificate| certificate.is_current(now))
+    set.certificates().iter().all(|certificate| certificate.is_current(now))
 }

@@ -10,11 +10,7 @@ use super::CertificateProblem;
 
 /// Makes `directory` and what is missing above it, mode 0700.
 pub(super) fn make_directory(directory: &Path) -> Result<(), CertificateProblem> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(CertificateProblem::io(directory))
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(CertificateProblem::io(directory))
 }
 
 /// Puts `bytes` at `path` with `mode`: into a new file beside it, to the disk, then renamed, so

@@ -26,30 +26,20 @@ pub(super) fn read(path: &Path) -> Result<PemFile, CertificateProblem> {
     let file = File::open(path).map_err(CertificateProblem::io(path))?;
     let metadata = file.metadata().map_err(CertificateProblem::io(path))?;
     // Room for all of it beforehand: a buffer that grows leaves copies of the key behind.
-    let room = usize::try_from(metadata.len())
-        .unwrap_or(usize::MAX)
-        .min(FILE_BYTES_MAX);
+    let room = usize::try_from(metadata.len()).unwrap_or(usize::MAX).min(FILE_BYTES_MAX);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room + 1));
-    file.take(FILE_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(CertificateProblem::io(path))?;
+    file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(CertificateProblem::io(path))?;
     if bytes.len() > FILE_BYTES_MAX {
         return Err(CertificateProblem::new(path, CertificateTrouble::TooLarge));
     }
-    Ok(PemFile {
-        bytes,
-        readable_by_all: metadata.permissions().mode() & 0o004 != 0,
-    })
+    Ok(PemFile { bytes, readable_by_all: metadata.permissions().mode() & 0o004 != 0 })
 }
 
 /// All certificates in `pem`, in its order.
 ///
 /// # Errors
 /// `NotPem`, `NoCertificate`; `path` is for the message.
-pub(super) fn chain(
-    path: &Path,
-    pem: &[u8],
-) -> Result<Vec<CertificateDer<'static>>, CertificateProblem> {
+pub(super) fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateProblem> {
     let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| CertificateProblem::new(path, CertificateTrouble::NotPem))?;
@@ -72,10 +62,7 @@ pub(super) fn key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, Cer
     let problem = |trouble| Err(CertificateProblem::new(path, trouble));
     // PKCS#8 has a label of its own for it, the older forms a header inside (RFC 1421 §4.6.1.1).
     let encrypted = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"4,ENCRYPTED"];
-    if encrypted
-        .iter()
-        .any(|sign| memmem::find(pem, sign).is_some())
-    {
+    if encrypted.iter().any(|sign| memmem::find(pem, sign).is_some()) {
         return problem(CertificateTrouble::EncryptedKey);
     }
     match PrivateKeyDer::pem_slice_iter(pem).next() {

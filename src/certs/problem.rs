@@ -54,10 +54,7 @@ pub enum CertificateTrouble {
 
 impl CertificateProblem {
     pub(super) fn new(path: &Path, trouble: CertificateTrouble) -> CertificateProblem {
-        CertificateProblem {
-            path: path.to_owned(),
-            trouble,
-        }
+        CertificateProblem { path: path.to_owned(), trouble }
     }
 
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> CertificateProblem + '_ {
@@ -87,9 +84,7 @@ impl CertificateProblem {
             T::Flaw(CertificateFlaw::KeyMismatch) => {
                 "use the key this certificate was requested with; the site's own certificate comes first in the file"
             }
-            T::Flaw(CertificateFlaw::NoNames) => {
-                "request a certificate with the hosts as subjectAltName"
-            }
+            T::Flaw(CertificateFlaw::NoNames) => "request a certificate with the hosts as subjectAltName",
             T::Flaw(_) => "request the certificate again",
             T::Expired { .. } => "renew it",
             T::NotYetValid { .. } => "wait, or check the clock of this machine",
@@ -99,13 +94,9 @@ impl CertificateProblem {
             T::NothingInDirectory => {
                 "put fullchain.pem and privkey.pem there, or NAME.crt with NAME.pem or NAME.key"
             }
-            T::KeyNotForSigning => {
-                "use an ECDSA P-256 key: openssl ecparam -name prime256v1 -genkey -noout"
-            }
+            T::KeyNotForSigning => "use an ECDSA P-256 key: openssl ecparam -name prime256v1 -genkey -noout",
             T::Generation => "remove `key`, so that a new one is made",
-            T::NotOurs => {
-                "move it away, or name it in a source { source = \"files\", certificate = … }"
-            }
+            T::NotOurs => "move it away, or name it in a source { source = \"files\", certificate = … }",
             T::Name { .. } => "write the host in lowercase ASCII (xn-- for others)",
             T::NoSource => "add { source = \"self_signed\" } as the last source",
         }

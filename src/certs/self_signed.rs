@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::PrivateKeyDer;
@@ -21,8 +21,7 @@ use zeroize::Zeroizing;
 use super::{CertificateProblem, CertificateTrouble, keep, pem};
 use crate::tls::{CertificateFlaw, CertificateNames, ServedCertificate, SourceWord};
 
-const FIRST_LINE: &str =
-    "# Made by portcullis, which replaces this file before the certificate ends.\n";
+const FIRST_LINE: &str = "# Made by portcullis, which replaces this file before the certificate ends.\n";
 const DAY_SECONDS: u64 = 24 * 3600;
 /// Clients that trust it by hand accept 825 days at most; a year is well within.
 const VALID_DAYS: u64 = 365;
@@ -60,11 +59,7 @@ pub fn self_signed(
     let (identity, certificate) = make(&path, wanted, own_key.as_ref(), key, now)?;
     keep::make_directory(&directory)?;
     keep::write(&path, identity.as_bytes(), 0o600)?;
-    keep::write(
-        &directory.join("certificate.pem"),
-        certificate.as_bytes(),
-        0o644,
-    )?;
+    keep::write(&directory.join("certificate.pem"), certificate.as_bytes(), 0o644)?;
     load(&path, identity.as_bytes(), own_key.as_ref(), provider)
 }
 
@@ -76,10 +71,11 @@ fn kept(
 ) -> Result<Option<ServedCertificate>, CertificateProblem> {
     let file = match pem::read(path) {
         Ok(file) => file,
-        Err(CertificateProblem {
-            trouble: CertificateTrouble::Io(error),
-            ..
-        }) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(CertificateProblem { trouble: CertificateTrouble::Io(error), .. })
+            if error.kind() == ErrorKind::NotFound =>
+        {
+            return Ok(None);
+        }
         Err(problem) => return Err(problem),
     };
     if !file.bytes.starts_with(FIRST_LINE.as_bytes()) {
@@ -130,10 +126,7 @@ fn make(
     let failed = |_| CertificateProblem::new(path, CertificateTrouble::Generation);
     let key = match own_key {
         Some(key) => KeyPair::try_from(key).map_err(|_| {
-            CertificateProblem::new(
-                key_path.unwrap_or(path),
-                CertificateTrouble::KeyNotForSigning,
-            )
+            CertificateProblem::new(key_path.unwrap_or(path), CertificateTrouble::KeyNotForSigning)
         })?,
         None => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(failed)?,
     };
@@ -202,8 +195,7 @@ fn subject_names(path: &Path, names: &[String]) -> Result<Vec<SanType>, Certific
 fn file_name(site: &str) -> PathBuf {
     let mut name = String::with_capacity(site.len());
     for (at, byte) in site.bytes().enumerate() {
-        let plain =
-            byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || (byte == b'.' && at > 0);
+        let plain = byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || (byte == b'.' && at > 0);
         if plain {
             name.push(char::from(byte));
         } else {

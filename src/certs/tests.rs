@@ -20,10 +20,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
-        Bench {
-            directory: tempfile::tempdir().unwrap(),
-            configs: ServerConfigs::new(None),
-        }
+        Bench { directory: tempfile::tempdir().unwrap(), configs: ServerConfigs::new(None) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -38,20 +35,9 @@ impl Bench {
         path
     }
 
-    fn find(
-        &self,
-        names: &[&str],
-        sources: &[Source],
-    ) -> Result<FoundCertificate, CertificateProblem> {
+    fn find(&self, names: &[&str], sources: &[Source]) -> Result<FoundCertificate, CertificateProblem> {
         let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-        find(
-            "site",
-            &names,
-            sources,
-            &self.path("state"),
-            NOW,
-            &self.configs,
-        )
+        find("site", &names, sources, &self.path("state"), NOW, &self.configs)
     }
 }
 
@@ -70,10 +56,7 @@ fn pair_of(key: &KeyPair, names: &[&str], from: i64, to: i64) -> Pair {
     };
     params.not_before = day(from);
     params.not_after = day(to);
-    Pair {
-        certificate: params.self_signed(key).unwrap().pem(),
-        key: key.serialize_pem(),
-    }
+    Pair { certificate: params.self_signed(key).unwrap().pem(), key: key.serialize_pem() }
 }
 
 fn ecdsa(names: &[&str]) -> Pair {
@@ -92,10 +75,7 @@ fn outdated(names: &[&str], from: i64, to: i64) -> Pair {
 }
 
 fn files(certificate: &Path, key: Option<&Path>) -> Source {
-    Source::Files {
-        certificate: certificate.to_owned(),
-        key: key.map(Path::to_owned),
-    }
+    Source::Files { certificate: certificate.to_owned(), key: key.map(Path::to_owned) }
 }
 
 fn warnings(found: &FoundCertificate) -> Vec<String> {
@@ -159,7 +139,10 @@ fn problems_name_the_file_and_what_to_do() {
         "sealed",
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
-    let old_sealed = bench.write("old", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n");
+    let old_sealed = bench.write(
+        "old",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    );
     let large = bench.write("large", &" ".repeat(1024 * 1024 + 1));
     let absent = bench.path("absent");
     for (certificate, key, about, words) in [
@@ -175,10 +158,7 @@ fn problems_name_the_file_and_what_to_do() {
         (&certificate, &old_sealed, &old_sealed, "passphrase"),
         (&certificate, &other, &certificate, "does not belong"),
     ] {
-        let problem = bench
-            .find(&["a.example"], &[files(certificate, Some(key))])
-            .err()
-            .unwrap();
+        let problem = bench.find(&["a.example"], &[files(certificate, Some(key))]).err().unwrap();
         let message = problem.to_string();
         assert_eq!(&problem.path, about, "{message}");
         assert!(message.contains(words), "{message}");
@@ -195,22 +175,10 @@ fn tells_the_names_that_are_not_covered_and_keys_all_can_read() {
     let certificate = bench.write("a.crt", &pair.certificate);
     let key = bench.write("a.key", &pair.key);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    let asked = [
-        "a.example",
-        "c.example",
-        "*.b.example",
-        "*.c.example",
-        "x.b.example",
-        "*",
-    ];
-    let found = bench
-        .find(&asked, &[files(&certificate, Some(&key))])
-        .unwrap();
+    let asked = ["a.example", "c.example", "*.b.example", "*.c.example", "x.b.example", "*"];
+    let found = bench.find(&asked, &[files(&certificate, Some(&key))]).unwrap();
     let said = warnings(&found).join("\n");
-    assert!(
-        said.contains("does not cover c.example, *.c.example"),
-        "{said}"
-    );
+    assert!(said.contains("does not cover c.example, *.c.example"), "{said}");
     assert!(said.contains("everybody can read"), "{said}");
     assert_eq!(found.warnings.len(), 2);
 }
@@ -236,14 +204,8 @@ fn what_is_out_of_its_dates_serves_only_for_want_of_better_and_displaces_nothing
         let old = files(&old_path, None);
         let good = files(&good_path, None);
 
-        let alone = bench
-            .find(&["a.example"], std::slice::from_ref(&old))
-            .unwrap();
-        assert!(
-            warnings(&alone)[0].contains(words),
-            "{:?}",
-            warnings(&alone)
-        );
+        let alone = bench.find(&["a.example"], std::slice::from_ref(&old)).unwrap();
+        assert!(warnings(&alone)[0].contains(words), "{:?}", warnings(&alone));
         let both = bench.find(&["a.example"], &[old, good]).unwrap();
         assert!(both.set.certificates()[0].is_current(NOW));
         assert!(warnings(&both)[0].contains(words));
@@ -260,9 +222,7 @@ fn a_directory_may_hold_the_files_of_certbot() {
     let pair = ecdsa(&["a.example"]);
     bench.write("live/fullchain.pem", &pair.certificate);
     bench.write("live/privkey.pem", &pair.key);
-    let source = Source::Directory {
-        directory: bench.path("live"),
-    };
+    let source = Source::Directory { directory: bench.path("live") };
     let found = bench.find(&["a.example"], &[source]).unwrap();
     assert!(found.set.covers(b"a.example"));
 }
@@ -270,11 +230,7 @@ fn a_directory_may_hold_the_files_of_certbot() {
 #[test]
 fn a_directory_may_hold_the_files_of_zotonic_for_many_sites() {
     let bench = Bench::new();
-    let (own, second, foreign) = (
-        ecdsa(&["a.example"]),
-        rsa(&["a.example"]),
-        ecdsa(&["z.example"]),
-    );
+    let (own, second, foreign) = (ecdsa(&["a.example"]), rsa(&["a.example"]), ecdsa(&["z.example"]));
     let authority = ecdsa(&["authority"]);
     bench.write("ssl/site.crt", &own.certificate);
     bench.write("ssl/site.pem", &own.key);
@@ -284,29 +240,14 @@ fn a_directory_may_hold_the_files_of_zotonic_for_many_sites() {
     bench.write("ssl/aaa.crt", &foreign.certificate);
     bench.write("ssl/aaa.key", &foreign.key);
     bench.write("ssl/broken.crt", "nothing");
-    let source = Source::Directory {
-        directory: bench.path("ssl"),
-    };
-    let found = bench
-        .find(&["a.example"], std::slice::from_ref(&source))
-        .unwrap();
-    let kinds: Vec<_> = found
-        .set
-        .certificates()
-        .iter()
-        .map(|one| one.key_kind())
-        .collect();
+    let source = Source::Directory { directory: bench.path("ssl") };
+    let found = bench.find(&["a.example"], std::slice::from_ref(&source)).unwrap();
+    let kinds: Vec<_> = found.set.certificates().iter().map(|one| one.key_kind()).collect();
     assert_eq!(kinds, [KeyKind::Ecdsa, KeyKind::Rsa]);
-    assert_eq!(
-        found.set.certificates()[0].chain().len(),
-        2,
-        "with the intermediates"
-    );
+    assert_eq!(found.set.certificates()[0].chain().len(), 2, "with the intermediates");
     assert_eq!(warnings(&found), [""; 0]);
 
-    let found = bench
-        .find(&["z.example"], std::slice::from_ref(&source))
-        .unwrap();
+    let found = bench.find(&["z.example"], std::slice::from_ref(&source)).unwrap();
     assert_eq!(names(&found.set), ["z.example"], "the one that covers more");
 
     let expired = outdated(&["a.example"], -30, -1);
@@ -315,16 +256,8 @@ fn a_directory_may_hold_the_files_of_zotonic_for_many_sites() {
     let renewed = ecdsa(&["a.example"]);
     bench.write("ssl/zzz.crt", &renewed.certificate);
     bench.write("ssl/zzz.key", &renewed.key);
-    let found = bench
-        .find(&["a.example"], std::slice::from_ref(&source))
-        .unwrap();
-    assert!(
-        found
-            .set
-            .certificates()
-            .iter()
-            .all(|one| one.is_current(NOW))
-    );
+    let found = bench.find(&["a.example"], std::slice::from_ref(&source)).unwrap();
+    assert!(found.set.certificates().iter().all(|one| one.is_current(NOW)));
     assert_eq!(found.set.certificates().len(), 2);
 
     fs::write(bench.path("ssl/site.pem"), "nothing").unwrap();
@@ -336,14 +269,9 @@ fn a_directory_may_hold_the_files_of_zotonic_for_many_sites() {
 #[test]
 fn an_empty_directory_is_a_problem() {
     let bench = Bench::new();
-    let source = Source::Directory {
-        directory: bench.directory.path().to_owned(),
-    };
+    let source = Source::Directory { directory: bench.directory.path().to_owned() };
     let problem = bench.find(&["a.example"], &[source]).err().unwrap();
-    assert!(matches!(
-        problem.trouble,
-        CertificateTrouble::NothingInDirectory
-    ));
+    assert!(matches!(problem.trouble, CertificateTrouble::NothingInDirectory));
 }
 
 fn identity(bench: &Bench) -> PathBuf {
@@ -403,11 +331,7 @@ fn a_self_signed_certificate_is_made_anew_for_other_names_and_before_its_end() {
     let third = at(&["a.example"], NOW + 336 * DAY);
     assert_ne!(third, second);
     assert_ne!(at(&["a.example"], NOW), third, "the clock was wrong then");
-    fs::write(
-        identity(&bench),
-        fs::read(identity(&bench)).unwrap().split_at(150).0,
-    )
-    .unwrap();
+    fs::write(identity(&bench), fs::read(identity(&bench)).unwrap().split_at(150).0).unwrap();
     at(&["a.example"], NOW);
 }
 
@@ -427,14 +351,9 @@ fn a_key_of_the_operator_signs_and_is_not_touched() {
     let bench = Bench::new();
     for pair in [ecdsa(&["x"]), rsa(&["x"])] {
         let key = bench.write("own.key", &pair.key);
-        let source = [Source::SelfSigned {
-            key: Some(key.clone()),
-        }];
+        let source = [Source::SelfSigned { key: Some(key.clone()) }];
         let first = bench.find(&["a.example"], &source).unwrap();
-        assert_eq!(
-            leaf(&bench.find(&["a.example"], &source).unwrap()),
-            leaf(&first)
-        );
+        assert_eq!(leaf(&bench.find(&["a.example"], &source).unwrap()), leaf(&first));
         assert_eq!(fs::read_to_string(&key).unwrap(), pair.key);
         let kept = fs::read_to_string(identity(&bench)).unwrap();
         assert!(!kept.contains("PRIVATE KEY"), "it stays where it is");
@@ -442,13 +361,8 @@ fn a_key_of_the_operator_signs_and_is_not_touched() {
         assert!(bench.find(&["a.example"], &SELF_SIGNED).is_ok());
     }
     let absent = bench.path("absent");
-    let source = [Source::SelfSigned {
-        key: Some(absent.clone()),
-    }];
-    assert_eq!(
-        bench.find(&["a.example"], &source).err().unwrap().path,
-        absent
-    );
+    let source = [Source::SelfSigned { key: Some(absent.clone()) }];
+    assert_eq!(bench.find(&["a.example"], &source).err().unwrap().path, absent);
     assert!(!absent.exists());
 }
 
@@ -457,10 +371,7 @@ fn names_no_certificate_can_hold_are_refused() {
     let bench = Bench::new();
     for name in ["", "münchen.example", "a b.example", "a/b"] {
         let problem = bench.find(&[name], &SELF_SIGNED).err().unwrap();
-        assert!(
-            matches!(problem.trouble, CertificateTrouble::Name { .. }),
-            "{name}"
-        );
+        assert!(matches!(problem.trouble, CertificateTrouble::Name { .. }), "{name}");
     }
 }
 
@@ -468,19 +379,7 @@ fn names_no_certificate_can_hold_are_refused() {
 fn no_site_leaves_the_state_directory_or_shares_with_another() {
     let bench = Bench::new();
     let state = bench.path("state");
-    let sites = [
-        "..",
-        ".",
-        "",
-        "/etc",
-        "a/../../b",
-        "*",
-        "%2A",
-        "A",
-        "a",
-        "a.b",
-        "ü",
-    ];
+    let sites = ["..", ".", "", "/etc", "a/../../b", "*", "%2A", "A", "a", "a.b", "ü"];
     for site in sites {
         let names = ["a.example".to_owned()];
         find(site, &names, &SELF_SIGNED, &state, NOW, &bench.configs).unwrap();

@@ -1,8 +1,9 @@
 //! The command line: reads it, calls the rooms, prints what they say.
 //!
 //! Exit status: 0 all went well; 1 the configuration has errors or the work failed; 2 the command line
-//! could not be understood.
+//! could not be understood; 3 `replay` found changes.
 
+mod check;
 mod explain;
 mod files;
 mod flags;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::config::{self, Config, Overrides, Problem, Problems};
+use crate::config::{self, Config, Overrides, Problems};
 use crate::control;
 use crate::demo;
 use crate::dispatch::zotonic;
@@ -28,7 +29,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Run(flags) => run(&flags),
-        Command::Check { config, json } => check(&config, json),
+        Command::Check { config, json } => check::main(&config, json),
         Command::Explain(flags) => explain::main(&flags),
         Command::Replay(flags) => replay::main(&flags),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
@@ -73,32 +74,6 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
     }
 }
 
-fn check(path: &Path, json: bool) -> ExitCode {
-    let read = read(path, &Overrides::default());
-    let problems = match &read {
-        Ok(config) => &config.warnings[..],
-        Err(problems) => problems.all(),
-    };
-    if json {
-        println!("{}", problems.iter().map(Problem::to_json).collect::<serde_json::Value>());
-    } else {
-        problems.iter().for_each(|problem| eprintln!("{problem}"));
-    }
-    let Ok(config) = read else { return ExitCode::FAILURE };
-    match control::verify(config) {
-        Ok(summary) => {
-            if !json {
-                println!("{}: good: {summary}", path.display());
-            }
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            eprintln!("portcullis: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Reads the configuration from disk.
 ///
 /// # Errors
@@ -117,7 +92,9 @@ fn import_zotonic(directories: &[PathBuf]) -> ExitCode {
     let mut rules = Vec::new();
     let mut failed = false;
     for path in dispatch_files(directories) {
-        let read = path.and_then(|path| std::fs::read(&path).map(|text| (path.clone(), text)).map_err(|error| (path, error)));
+        let read = path.and_then(|path| {
+            std::fs::read(&path).map(|text| (path.clone(), text)).map_err(|error| (path, error))
+        });
         match read {
             Err((path, error)) => {
                 eprintln!("portcullis: {}: {error}", path.display());

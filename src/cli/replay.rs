@@ -53,7 +53,8 @@ fn run(sides: &Sides, flags: &ReplayFlags) -> io::Result<ExitCode> {
         Box::new(io::stdin().lock())
     } else {
         let file = File::open(&flags.log);
-        let named = |error| io::Error::new(io::Error::kind(&error), format!("{}: {error}", flags.log.display()));
+        let named =
+            |error| io::Error::new(io::Error::kind(&error), format!("{}: {error}", flags.log.display()));
         Box::new(file.map_err(named)?)
     };
     let told = Told { scheme: flags.scheme, host: flags.host.as_deref() };
@@ -73,7 +74,13 @@ fn run(sides: &Sides, flags: &ReplayFlags) -> io::Result<ExitCode> {
     out.flush()?;
     Ok(match outcome {
         // A log of nothing but such lines is no log we know.
-        Outcome { requests: 0, unreadable: 1.., .. } => ExitCode::FAILURE,
+        Outcome { requests: 0, unreadable: 1.., .. } => {
+            eprintln!(
+                "portcullis: {}: no line of it holds a request in a format that is read",
+                flags.log.display()
+            );
+            ExitCode::FAILURE
+        }
         Outcome { changed: 0, .. } => ExitCode::SUCCESS,
         _ => ExitCode::from(3),
     })
@@ -115,7 +122,9 @@ fn replay(sides: &Sides, told: Told<'_>, log: impl Read) -> io::Result<Result<Ou
         };
         let port_scheme = || logged.port.and_then(|port| scheme_of(port, sides));
         let Some(scheme) = logged.scheme.or_else(port_scheme).or(told.scheme) else {
-            return Ok(Err(format!("line {line} does not say the scheme: give it with --scheme http or --scheme https")));
+            return Ok(Err(format!(
+                "line {line} does not say the scheme: give it with --scheme http or --scheme https"
+            )));
         };
         outcome.requests += 1;
         let decide = |decider| Decider::decide(decider, scheme, host, &logged.method, &logged.target);

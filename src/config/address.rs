@@ -68,10 +68,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, BadListen> {
     if let Some(port) = text.strip_prefix(':')
         && !port.contains(':')
     {
-        return Ok(SocketAddr::from((
-            Ipv6Addr::UNSPECIFIED,
-            port_number(port).ok_or(BadListen::BadPort)?,
-        )));
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port_number(port).ok_or(BadListen::BadPort)?)));
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
@@ -86,9 +83,7 @@ pub fn listen(text: &str) -> Result<SocketAddr, BadListen> {
         BadListen::NoBrackets
     } else {
         match text.rsplit_once(':') {
-            Some((host, port)) if bare_address(host) && port_number(port).is_none() => {
-                BadListen::BadPort
-            }
+            Some((host, port)) if bare_address(host) && port_number(port).is_none() => BadListen::BadPort,
             _ => BadListen::NotAnAddress,
         }
     })
@@ -144,11 +139,7 @@ fn name(text: &str) -> Result<UpstreamHost, BadHost> {
         if let Some(address) = bracketed(text) {
             return Ok(UpstreamHost::Address(IpAddr::V6(address)));
         }
-        return Err(if text.contains("]:") {
-            BadHost::Port
-        } else {
-            BadHost::BadIpv6
-        });
+        return Err(if text.contains("]:") { BadHost::Port } else { BadHost::BadIpv6 });
     }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(BadHost::NoBrackets);
@@ -176,10 +167,7 @@ fn name(text: &str) -> Result<UpstreamHost, BadHost> {
             return Err(BadHost::TooLong);
         }
         // Underscores are no host names by RFC 952, but they are in use and browsers take them.
-        if let Some(bad) = label
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_'))
-        {
+        if let Some(bad) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
             return Err(BadHost::Character(bad));
         }
         if label.starts_with('-') || label.ends_with('-') {
@@ -211,9 +199,7 @@ pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
         if path.len() > 107 || path.contains('\0') {
             return Err(BadUpstream::UnixTooLong);
         }
-        return Ok(Upstream::Unix {
-            path: PathBuf::from(path),
-        });
+        return Ok(Upstream::Unix { path: PathBuf::from(path) });
     }
     let (scheme, authority) = text.split_once("://").ok_or(BadUpstream::NoScheme)?;
     let tls = match scheme {
@@ -229,20 +215,13 @@ pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
     }
     // A colon inside brackets is no port.
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (
-            host,
-            port_number(port)
-                .filter(|port| *port != 0)
-                .ok_or(BadUpstream::BadPort)?,
-        ),
+        Some((host, port)) if !port.contains(']') => {
+            (host, port_number(port).filter(|port| *port != 0).ok_or(BadUpstream::BadPort)?)
+        }
         _ => (authority, if tls { 443 } else { 80 }),
     };
     let host = name(host).map_err(BadUpstream::Host)?;
-    Ok(if tls {
-        Upstream::Tls { host, port }
-    } else {
-        Upstream::Tcp { host, port }
-    })
+    Ok(if tls { Upstream::Tls { host, port } } else { Upstream::Tcp { host, port } })
 }
 
 #[cfg(test)]
@@ -292,10 +271,7 @@ mod tests {
             ("192.0.2.1", exact("192.0.2.1")),
             ("[2001:DB8:0::1]", exact("[2001:db8::1]")),
             ("*", Ok(HostPattern::Any)),
-            (
-                "*.Shop.example",
-                Ok(HostPattern::Wildcard("shop.example".to_owned())),
-            ),
+            ("*.Shop.example", Ok(HostPattern::Wildcard("shop.example".to_owned()))),
             ("", Err(BadHost::Empty)),
             ("*.", Err(BadHost::Empty)),
             ("*.*.example", Err(BadHost::Wildcard)),
@@ -329,47 +305,12 @@ mod tests {
         let local = UpstreamHost::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let six = UpstreamHost::Address(IpAddr::V6(Ipv6Addr::LOCALHOST));
         let cases: &[(&str, Result<Upstream, BadUpstream>)] = &[
-            (
-                "http://127.0.0.1:8000",
-                Ok(Upstream::Tcp {
-                    host: local.clone(),
-                    port: 8000,
-                }),
-            ),
-            (
-                "http://[::1]:8000",
-                Ok(Upstream::Tcp {
-                    host: six.clone(),
-                    port: 8000,
-                }),
-            ),
-            (
-                "http://[::1]",
-                Ok(Upstream::Tcp {
-                    host: six,
-                    port: 80,
-                }),
-            ),
-            (
-                "http://App.internal",
-                Ok(Upstream::Tcp {
-                    host: name("app.internal"),
-                    port: 80,
-                }),
-            ),
-            (
-                "https://app.internal",
-                Ok(Upstream::Tls {
-                    host: name("app.internal"),
-                    port: 443,
-                }),
-            ),
-            (
-                "unix:/run/x.sock",
-                Ok(Upstream::Unix {
-                    path: PathBuf::from("/run/x.sock"),
-                }),
-            ),
+            ("http://127.0.0.1:8000", Ok(Upstream::Tcp { host: local.clone(), port: 8000 })),
+            ("http://[::1]:8000", Ok(Upstream::Tcp { host: six.clone(), port: 8000 })),
+            ("http://[::1]", Ok(Upstream::Tcp { host: six, port: 80 })),
+            ("http://App.internal", Ok(Upstream::Tcp { host: name("app.internal"), port: 80 })),
+            ("https://app.internal", Ok(Upstream::Tls { host: name("app.internal"), port: 443 })),
+            ("unix:/run/x.sock", Ok(Upstream::Unix { path: PathBuf::from("/run/x.sock") })),
             ("127.0.0.1:8000", Err(BadUpstream::NoScheme)),
             ("ftp://a", Err(BadUpstream::UnknownScheme)),
             ("http://a/", Err(BadUpstream::Path)),
@@ -386,10 +327,7 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(upstream(text), *expected, "{text:?}");
         }
-        assert_eq!(
-            upstream(&format!("unix:/{}", "a".repeat(107))),
-            Err(BadUpstream::UnixTooLong)
-        );
+        assert_eq!(upstream(&format!("unix:/{}", "a".repeat(107))), Err(BadUpstream::UnixTooLong));
         drop(local);
     }
 }

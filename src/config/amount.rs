@@ -16,13 +16,8 @@ pub enum Amount {
 }
 
 /// From long to short, in milliseconds.
-const TIME_UNITS: &[(&str, u64)] = &[
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const TIME_UNITS: &[(&str, u64)] =
+    &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
     ("KiB", 1 << 10),
@@ -46,9 +41,7 @@ pub fn duration(text: &str) -> Result<Duration, Amount> {
     let mut last_unit = u64::MAX;
     loop {
         let (count, after) = number(rest)?;
-        let letters = after
-            .find(|c: char| !c.is_ascii_alphabetic())
-            .unwrap_or(after.len());
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(letters);
         if unit.is_empty() && after.is_empty() {
             return Err(Amount::NoUnit);
@@ -58,10 +51,7 @@ pub fn duration(text: &str) -> Result<Duration, Amount> {
             return Err(Amount::UnitsOutOfOrder);
         }
         last_unit = worth;
-        sum = count
-            .checked_mul(worth)
-            .and_then(|part| sum.checked_add(part))
-            .ok_or(Amount::TooLarge)?;
+        sum = count.checked_mul(worth).and_then(|part| sum.checked_add(part)).ok_or(Amount::TooLarge)?;
         if after.is_empty() {
             return Ok(Duration::from_millis(sum));
         }
@@ -89,18 +79,11 @@ fn number(text: &str) -> Result<(u64, &str), Amount> {
         return Err(Amount::NoNumber);
     }
     // Only digits are left, so the one way to fail is size.
-    number
-        .parse()
-        .map(|number| (number, rest))
-        .map_err(|_| Amount::TooLarge)
+    number.parse().map(|number| (number, rest)).map_err(|_| Amount::TooLarge)
 }
 
 fn worth(unit: &str, units: &[(&str, u64)]) -> Result<u64, Amount> {
-    units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .map(|(_, worth)| *worth)
-        .ok_or(Amount::UnknownUnit)
+    units.iter().find(|(name, _)| *name == unit).map(|(_, worth)| *worth).ok_or(Amount::UnknownUnit)
 }
 
 /// The shortest way to write it that reads back the same.
@@ -163,11 +146,7 @@ mod tests {
             ("9999999999999999999d", Err(Amount::TooLarge)),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                duration(text),
-                expected.map(Duration::from_millis),
-                "{text:?}"
-            );
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text:?}");
         }
     }
 
@@ -192,26 +171,11 @@ mod tests {
 
     #[test]
     fn shows_what_reads_back() {
-        for milliseconds in [
-            0,
-            1,
-            100,
-            1_000,
-            30_000,
-            60_000,
-            75_000,
-            300_000,
-            3_600_000,
-            5_400_000,
-            604_800_000,
-        ] {
+        for milliseconds in
+            [0, 1, 100, 1_000, 30_000, 60_000, 75_000, 300_000, 3_600_000, 5_400_000, 604_800_000]
+        {
             let value = Duration::from_millis(milliseconds);
-            assert_eq!(
-                duration(&show_duration(value)),
-                Ok(value),
-                "{}",
-                show_duration(value)
-            );
+            assert_eq!(duration(&show_duration(value)), Ok(value), "{}", show_duration(value));
         }
         assert_eq!(show_duration(Duration::from_secs(60)), "60s");
         assert_eq!(show_duration(Duration::from_secs(600)), "10m");

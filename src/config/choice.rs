@@ -9,10 +9,7 @@ pub trait Choice: Copy + PartialEq + 'static {
 
     /// The word for it.
     fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, choice)| *choice == self)
-            .map_or("", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, choice)| *choice == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -27,16 +24,12 @@ impl Choice for LogLevel {
 }
 
 impl Choice for SessionMode {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("cache", Self::Cache),
-        ("tickets", Self::Tickets),
-        ("off", Self::Off),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("cache", Self::Cache), ("tickets", Self::Tickets), ("off", Self::Off)];
 }
 
 impl Choice for Alias {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("redirect", Self::Redirect), ("serve", Self::Serve)];
+    const WORDS: &'static [(&'static str, Self)] = &[("redirect", Self::Redirect), ("serve", Self::Serve)];
 }
 
 impl Choice for Unmatched {

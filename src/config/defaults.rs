@@ -32,20 +32,13 @@ const TIB: u64 = 1024 * GIB;
 
 /// Threads. There is no default number: one per core the process may run on, since a worker never
 /// waits for another. 1024 is more than the cores of any machine this was thought for; more is an error.
-pub const WORKERS: Bounded<u64> = Bounded {
-    default: 0,
-    least: 1,
-    most: 1024,
-};
+pub const WORKERS: Bounded<u64> = Bounded { default: 0, least: 1, most: 1024 };
 /// Where Debian and systemd (`StateDirectory=`) put what outlives a process.
 pub const STATE_DIRECTORY: &str = "/var/lib/portcullis";
 /// From SIGTERM to the end. Long enough for pages and small uploads, shorter than the 90 s after
 /// which systemd kills. At the bound: what is still open is closed.
-pub const DRAIN_TIMEOUT: Bounded<Duration> = Bounded {
-    default: seconds(30),
-    least: Duration::ZERO,
-    most: HOUR,
-};
+pub const DRAIN_TIMEOUT: Bounded<Duration> =
+    Bounded { default: seconds(30), least: Duration::ZERO, most: HOUR };
 /// One line per event an operator acts on; `debug` has lines per connection.
 pub const LOG: LogLevel = LogLevel::Info;
 
@@ -61,111 +54,53 @@ pub const LISTEN_ADDRESSES_MAX: usize = 64;
 
 pub const SESSION_MODE: SessionMode = SessionMode::Cache;
 /// Sessions. At about 1 KiB each, 20 MiB at the bound, where the least recently used one goes.
-pub const SESSION_CACHE_SIZE: Bounded<u64> = Bounded {
-    default: 20_000,
-    least: 1,
-    most: 10_000_000,
-};
+pub const SESSION_CACHE_SIZE: Bounded<u64> = Bounded { default: 20_000, least: 1, most: 10_000_000 };
 /// From the full handshake. Five minutes cover a visit; a stolen session is worth no more than that.
 /// At the bound the session is gone and the next handshake is a full one. 7 days: RFC 8446 §4.6.1.
-pub const SESSION_LIFETIME: Bounded<Duration> = Bounded {
-    default: seconds(300),
-    least: SECOND,
-    most: seconds(7 * 86_400),
-};
+pub const SESSION_LIFETIME: Bounded<Duration> =
+    Bounded { default: seconds(300), least: SECOND, most: seconds(7 * 86_400) };
 
 // [limits]
 
 /// Octets of request line and header section. Cookies of a few sites fit; above it 431.
-pub const REQUEST_HEAD_BYTES: Bounded<u64> = Bounded {
-    default: 32 * KIB,
-    least: KIB,
-    most: MIB,
-};
+pub const REQUEST_HEAD_BYTES: Bounded<u64> = Bounded { default: 32 * KIB, least: KIB, most: MIB };
 /// Fields of a header section. Browsers send about 20; above it 431.
-pub const HEADERS: Bounded<u64> = Bounded {
-    default: 100,
-    least: 10,
-    most: 256,
-};
+pub const HEADERS: Bounded<u64> = Bounded { default: 100, least: 10, most: 256 };
 /// Octets of a request body. Bodies are streamed, so it bounds time and the disk of the site server,
 /// not memory here: videos pass, endless uploads do not. Above it 413.
-pub const REQUEST_BODY_BYTES: Bounded<u64> = Bounded {
-    default: GIB,
-    least: 0,
-    most: 16 * TIB,
-};
+pub const REQUEST_BODY_BYTES: Bounded<u64> = Bounded { default: GIB, least: 0, most: 16 * TIB };
 /// Connections of clients open at a time. At the bound accept waits, the kernel queues, and the
 /// oldest idle connections are not touched. About 1.5 GiB when all of them are busy with TLS.
-pub const CONNECTIONS: Bounded<u64> = Bounded {
-    default: 20_000,
-    least: 1,
-    most: 10_000_000,
-};
+pub const CONNECTIONS: Bounded<u64> = Bounded { default: 20_000, least: 1, most: 10_000_000 };
 
 // [timeouts]
 
 /// From accept to the end of the TLS handshake: slow mobile links need 3 s. Then closed.
-pub const HANDSHAKE: Bounded<Duration> = Bounded {
-    default: seconds(10),
-    least: TENTH,
-    most: HOUR,
-};
+pub const HANDSHAKE: Bounded<Duration> = Bounded { default: seconds(10), least: TENTH, most: HOUR };
 /// First octet to last of a request head. Then 408: a head that trickles holds a connection.
-pub const REQUEST_HEAD: Bounded<Duration> = Bounded {
-    default: seconds(10),
-    least: TENTH,
-    most: HOUR,
-};
+pub const REQUEST_HEAD: Bounded<Duration> = Bounded { default: seconds(10), least: TENTH, most: HOUR };
 /// Without an octet of a body moving, either way. Then closed.
-pub const BODY_IDLE: Bounded<Duration> = Bounded {
-    default: seconds(30),
-    least: TENTH,
-    most: DAY,
-};
+pub const BODY_IDLE: Bounded<Duration> = Bounded { default: seconds(30), least: TENTH, most: DAY };
 /// Between exchanges. A page's next click often comes within a minute. Then closed, silently.
-pub const KEEP_ALIVE: Bounded<Duration> = Bounded {
-    default: seconds(75),
-    least: Duration::ZERO,
-    most: DAY,
-};
+pub const KEEP_ALIVE: Bounded<Duration> = Bounded { default: seconds(75), least: Duration::ZERO, most: DAY };
 /// To connect to a site server, which is near. Then the next upstream, or 504.
-pub const UPSTREAM_CONNECT: Bounded<Duration> = Bounded {
-    default: seconds(5),
-    least: Duration::from_millis(10),
-    most: seconds(600),
-};
+pub const UPSTREAM_CONNECT: Bounded<Duration> =
+    Bounded { default: seconds(5), least: Duration::from_millis(10), most: seconds(600) };
 /// From the sent request to the head of the response. Then 504.
-pub const RESPONSE_HEAD: Bounded<Duration> = Bounded {
-    default: MINUTE,
-    least: TENTH,
-    most: DAY,
-};
+pub const RESPONSE_HEAD: Bounded<Duration> = Bounded { default: MINUTE, least: TENTH, most: DAY };
 
 /// Without an octet moving either way through a tunnel (WebSocket and other upgrades); then closed.
-pub const TUNNEL_IDLE: Bounded<Duration> = Bounded {
-    default: HOUR,
-    least: TENTH,
-    most: DAY,
-};
+pub const TUNNEL_IDLE: Bounded<Duration> = Bounded { default: HOUR, least: TENTH, most: DAY };
 
 const TENTH: Duration = Duration::from_millis(100);
 
 // [upstream_pool]
 
 /// Idle connections per upstream and worker. At the bound the connection that came back is closed.
-pub const IDLE_PER_WORKER: Bounded<u64> = Bounded {
-    default: 64,
-    least: 0,
-    most: 65_536,
-};
+pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 64, least: 0, most: 65_536 };
 /// How long one is kept: site servers often close after one or two minutes themselves, and the
 /// side that closes first decides who meets the race. Then closed.
-pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded {
-    default: seconds(60),
-    least: SECOND,
-    most: DAY,
-};
+pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(60), least: SECOND, most: DAY };
 
 // [[site]]
 
@@ -179,11 +114,8 @@ pub const IS_PERMANENT: bool = false;
 pub const UNMATCHED: Unmatched = Unmatched::Forward;
 pub const TLS_VERSIONS: TlsVersions = TlsVersions::Tls12AndTls13;
 /// A year, as the preload list asks at least. 0 makes browsers forget.
-pub const HSTS_MAX_AGE: Bounded<Duration> = Bounded {
-    default: seconds(365 * 86_400),
-    least: Duration::ZERO,
-    most: seconds(3_650 * 86_400),
-};
+pub const HSTS_MAX_AGE: Bounded<Duration> =
+    Bounded { default: seconds(365 * 86_400), least: Duration::ZERO, most: seconds(3_650 * 86_400) };
 pub const HSTS_INCLUDE_SUBDOMAINS: bool = false;
 pub const HSTS_PRELOAD: bool = false;
 

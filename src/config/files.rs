@@ -38,25 +38,17 @@ impl FilesInMemory {
 
 impl Files for FilesInMemory {
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
-        self.files
-            .get(path)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn glob(&mut self, pattern: &str) -> io::Result<Vec<PathBuf>> {
-        let pattern = glob::Pattern::new(pattern)
-            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let pattern =
+            glob::Pattern::new(pattern).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let options = glob::MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
             require_literal_leading_dot: true,
         };
-        Ok(self
-            .files
-            .keys()
-            .filter(|path| pattern.matches_path_with(path, options))
-            .cloned()
-            .collect())
+        Ok(self.files.keys().filter(|path| pattern.matches_path_with(path, options)).cloned().collect())
     }
 }

@@ -50,16 +50,11 @@ impl Shown {
             ),
             Self::Size(bounded) => (
                 format!("`\"{}\"`", amount::show_size(bounded.default)),
-                Some(format!(
-                    "{} to {}",
-                    amount::show_size(bounded.least),
-                    amount::show_size(bounded.most)
-                )),
+                Some(format!("{} to {}", amount::show_size(bounded.least), amount::show_size(bounded.most))),
             ),
-            Self::Count(bounded) => (
-                code(&bounded.default.to_string()),
-                Some(format!("{} to {}", bounded.least, bounded.most)),
-            ),
+            Self::Count(bounded) => {
+                (code(&bounded.default.to_string()), Some(format!("{} to {}", bounded.least, bounded.most)))
+            }
             Self::Text(text) => (code(text), None),
             Self::Word(word) => (format!("`\"{}\"`", word()), None),
             Self::Flag(flag) => (code(&flag.to_string()), None),
@@ -78,10 +73,7 @@ pub(super) static TOP: Keys = Keys {
     keys: &[
         key("include", Shown::Absent("none")),
         key("workers", Shown::Text("\"auto\"")),
-        key(
-            "state_directory",
-            Shown::Word(|| defaults::STATE_DIRECTORY.to_owned()),
-        ),
+        key("state_directory", Shown::Word(|| defaults::STATE_DIRECTORY.to_owned())),
         key("drain_timeout", Shown::Duration(&defaults::DRAIN_TIMEOUT)),
         key("log", Shown::Word(|| defaults::LOG.word().to_owned())),
         key("listen", Shown::Absent("see below")),
@@ -99,14 +91,8 @@ pub(super) static LISTEN: Keys = Keys {
     keys: &[
         key("http", Shown::Text("[\"[::]:80\"]")),
         key("https", Shown::Text("[\"[::]:443\"]")),
-        key(
-            "outside_http_port",
-            Shown::Absent("the port of the first `http` address"),
-        ),
-        key(
-            "outside_https_port",
-            Shown::Absent("the port of the first `https` address"),
-        ),
+        key("outside_http_port", Shown::Absent("the port of the first `http` address")),
+        key("outside_https_port", Shown::Absent("the port of the first `https` address")),
     ],
     unavailable: &["trusted_proxies", "proxy_protocol"],
 };
@@ -114,10 +100,7 @@ pub(super) static LISTEN: Keys = Keys {
 pub(super) static SESSION_CACHE: Keys = Keys {
     table: "[session_cache]",
     keys: &[
-        key(
-            "mode",
-            Shown::Word(|| defaults::SESSION_MODE.word().to_owned()),
-        ),
+        key("mode", Shown::Word(|| defaults::SESSION_MODE.word().to_owned())),
         key("size", Shown::Count(&defaults::SESSION_CACHE_SIZE)),
         key("lifetime", Shown::Duration(&defaults::SESSION_LIFETIME)),
     ],
@@ -127,15 +110,9 @@ pub(super) static SESSION_CACHE: Keys = Keys {
 pub(super) static LIMITS: Keys = Keys {
     table: "[limits]",
     keys: &[
-        key(
-            "request_head_bytes",
-            Shown::Size(&defaults::REQUEST_HEAD_BYTES),
-        ),
+        key("request_head_bytes", Shown::Size(&defaults::REQUEST_HEAD_BYTES)),
         key("headers", Shown::Count(&defaults::HEADERS)),
-        key(
-            "request_body_bytes",
-            Shown::Size(&defaults::REQUEST_BODY_BYTES),
-        ),
+        key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
         key("connections", Shown::Count(&defaults::CONNECTIONS)),
     ],
     unavailable: &["connections_per_address", "requests_per_address"],
@@ -148,10 +125,7 @@ pub(super) static TIMEOUTS: Keys = Keys {
         key("request_head", Shown::Duration(&defaults::REQUEST_HEAD)),
         key("body_idle", Shown::Duration(&defaults::BODY_IDLE)),
         key("keep_alive", Shown::Duration(&defaults::KEEP_ALIVE)),
-        key(
-            "upstream_connect",
-            Shown::Duration(&defaults::UPSTREAM_CONNECT),
-        ),
+        key("upstream_connect", Shown::Duration(&defaults::UPSTREAM_CONNECT)),
         key("response_head", Shown::Duration(&defaults::RESPONSE_HEAD)),
         key("tunnel_idle", Shown::Duration(&defaults::TUNNEL_IDLE)),
     ],
@@ -180,10 +154,7 @@ pub(super) static SITE: Keys = Keys {
         key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
         key("session_cookies", Shown::Absent("none")),
         key("languages", Shown::Absent("none")),
-        key(
-            "unmatched",
-            Shown::Word(|| defaults::UNMATCHED.word().to_owned()),
-        ),
+        key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
@@ -207,10 +178,7 @@ pub(super) static HSTS: Keys = Keys {
     table: "`hsts`",
     keys: &[
         key("max_age", Shown::Duration(&defaults::HSTS_MAX_AGE)),
-        key(
-            "include_subdomains",
-            Shown::Flag(&defaults::HSTS_INCLUDE_SUBDOMAINS),
-        ),
+        key("include_subdomains", Shown::Flag(&defaults::HSTS_INCLUDE_SUBDOMAINS)),
         key("preload", Shown::Flag(&defaults::HSTS_PRELOAD)),
     ],
     unavailable: &[],
@@ -271,12 +239,7 @@ pub fn settings() -> impl Iterator<Item = Setting> {
     TABLES.iter().flat_map(|table| {
         table.keys.iter().map(|key| {
             let (default, allowed) = key.shown.columns();
-            Setting {
-                table: table.table,
-                key: key.name,
-                default,
-                allowed,
-            }
+            Setting { table: table.table, key: key.name, default, allowed }
         })
     })
 }

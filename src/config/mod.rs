@@ -19,10 +19,7 @@
 mod address;
 mod amount;
 mod choice;
-#[expect(
-    clippy::module_inception,
-    reason = "the room and its main type share the name"
-)]
+#[expect(clippy::module_inception, reason = "the room and its main type share the name")]
 mod config;
 mod defaults;
 mod files;
@@ -69,11 +66,7 @@ pub fn read(root: &Path, files: &mut dyn Files, overrides: &Overrides) -> Result
     let files = reader.files_read();
     let found = reader.into_problems();
     match (config, Problems::new(found.clone())) {
-        (Some(config), None) => Ok(Config {
-            files,
-            warnings: found,
-            ..config
-        }),
+        (Some(config), None) => Ok(Config { files, warnings: found, ..config }),
         (_, Some(problems)) => Err(problems),
         // `root` reports why it has no table, so there is an error; should that ever fail, nothing is served.
         (None, None) => Err(Problems::of_file(root)),
@@ -132,13 +125,7 @@ impl Reader<'_> {
     fn no_sites(&mut self, root: &Path) {
         // With other errors it may be their consequence.
         if !self.has_errors() {
-            self.file_error(
-                root,
-                What::MissingKey {
-                    key: "site",
-                    table: "the configuration",
-                },
-            );
+            self.file_error(root, What::MissingKey { key: "site", table: "the configuration" });
         }
     }
 
@@ -150,12 +137,7 @@ impl Reader<'_> {
         if let Some(https) = listen
             && matches!(&https.value, written::Value::Array(items) if items.is_empty())
         {
-            self.warning(
-                https.at,
-                What::NoHttpsListener {
-                    site: site.to_owned(),
-                },
-            );
+            self.warning(https.at, What::NoHttpsListener { site: site.to_owned() });
         }
     }
 }

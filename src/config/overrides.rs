@@ -27,48 +27,22 @@ impl Overrides {
     pub(super) fn apply(&self, reader: &mut Reader<'_>, top: &mut Table) {
         let one = |reader: &mut Reader<'_>, flag: &str, text: &Option<String>, number: bool| {
             let text = text.as_deref()?;
-            Some(Node {
-                at: reader.flag(flag, text),
-                value: value(text, number),
-            })
+            Some(Node { at: reader.flag(flag, text), value: value(text, number) })
         };
         let many = |reader: &mut Reader<'_>, flag: &str, texts: &[String]| {
             let nodes: Vec<Node> = texts
                 .iter()
-                .map(|text| Node {
-                    at: reader.flag(flag, text),
-                    value: value(text, false),
-                })
+                .map(|text| Node { at: reader.flag(flag, text), value: value(text, false) })
                 .collect();
             let at = nodes.first()?.at;
-            Some(Node {
-                value: Value::Array(nodes),
-                at,
-            })
+            Some(Node { value: Value::Array(nodes), at })
         };
         let settings = [
             ("", "workers", one(reader, "--workers", &self.workers, true)),
             ("", "log", one(reader, "--log", &self.log, false)),
-            (
-                "session_cache",
-                "size",
-                one(
-                    reader,
-                    "--session-cache-size",
-                    &self.session_cache_size,
-                    true,
-                ),
-            ),
-            (
-                "session_cache",
-                "lifetime",
-                one(reader, "--session-lifetime", &self.session_lifetime, false),
-            ),
-            (
-                "session_cache",
-                "mode",
-                one(reader, "--session-mode", &self.session_mode, false),
-            ),
+            ("session_cache", "size", one(reader, "--session-cache-size", &self.session_cache_size, true)),
+            ("session_cache", "lifetime", one(reader, "--session-lifetime", &self.session_lifetime, false)),
+            ("session_cache", "mode", one(reader, "--session-mode", &self.session_mode, false)),
             ("listen", "http", many(reader, "--http", &self.http)),
             ("listen", "https", many(reader, "--https", &self.https)),
         ];
@@ -86,14 +60,6 @@ impl Overrides {
 
 /// What the text would be in a file, where numbers stand without quotes.
 fn value(text: &str, number: bool) -> Value {
-    let digits = number
-        && !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b'-');
-    if digits {
-        Value::Integer(text.parse().ok())
-    } else {
-        Value::Text(text.to_owned())
-    }
+    let digits = number && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if digits { Value::Integer(text.parse().ok()) } else { Value::Text(text.to_owned()) }
 }

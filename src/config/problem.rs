@@ -82,20 +82,13 @@ impl Problems {
     /// Those of `list`, in this order; `None` when none of them is an error.
     #[must_use]
     pub fn new(list: Vec<Problem>) -> Option<Self> {
-        list.iter()
-            .any(|problem| problem.level == Level::Error)
-            .then_some(Self { list })
+        list.iter().any(|problem| problem.level == Level::Error).then_some(Self { list })
     }
 
     /// The one problem of a file that cannot be read, for a reason nobody told.
     pub(super) fn of_file(path: &Path) -> Self {
-        let what = What::FileUnreadable {
-            path: path.to_owned(),
-            cause: std::io::ErrorKind::Other,
-        };
-        Self {
-            list: vec![Problem::new(Level::Error, what, At::File(path.into()))],
-        }
+        let what = What::FileUnreadable { path: path.to_owned(), cause: std::io::ErrorKind::Other };
+        Self { list: vec![Problem::new(Level::Error, what, At::File(path.into()))] }
     }
 
     /// Errors and warnings, in order.
@@ -113,11 +106,7 @@ impl Problems {
 
 impl Problem {
     pub(super) fn new(level: Level, what: What, at: At) -> Self {
-        Self {
-            level,
-            said: Said::Here(what),
-            at,
-        }
+        Self { level, said: Said::Here(what), at }
     }
 
     /// A problem that another room found, such as a certificate that does not cover a host, in the same
@@ -128,31 +117,19 @@ impl Problem {
         let at = match index.map(|index| text.and_then(|text| text.lines().nth(index))) {
             None => At::Flag(place.file.clone()),
             Some(None) => At::Place(place.clone()),
-            Some(Some(line)) => At::Line {
-                place: place.clone(),
-                excerpt: Excerpt::new(line, place.column, 1),
-            },
+            Some(Some(line)) => {
+                At::Line { place: place.clone(), excerpt: Excerpt::new(line, place.column, 1) }
+            }
         };
-        Self {
-            level,
-            said: Said::Elsewhere(remark),
-            at,
-        }
+        Self { level, said: Said::Elsewhere(remark), at }
     }
 
     fn words(&self) -> Words {
         match &self.said {
             Said::Here(what) => what.words(),
-            Said::Elsewhere(Remark {
-                message,
-                label,
-                advice,
-                ..
-            }) => Words {
-                message: message.clone(),
-                label: label.clone(),
-                advice: advice.clone(),
-            },
+            Said::Elsewhere(Remark { message, label, advice, .. }) => {
+                Words { message: message.clone(), label: label.clone(), advice: advice.clone() }
+            }
         }
     }
 
@@ -229,21 +206,11 @@ impl fmt::Display for Problem {
         match &self.at {
             At::Line { place, excerpt } => {
                 let file = place.file.display();
-                write!(
-                    f,
-                    "{file}:{}:{}: {level}{message}",
-                    place.line, place.column
-                )?;
+                write!(f, "{file}:{}:{}: {level}{message}", place.line, place.column)?;
                 write_excerpt(f, place.line, excerpt, &visible(&words.label))?;
             }
             At::Place(place) => {
-                write!(
-                    f,
-                    "{}:{}:{}: {level}{message}",
-                    place.file.display(),
-                    place.line,
-                    place.column
-                )?;
+                write!(f, "{}:{}:{}: {level}{message}", place.file.display(), place.line, place.column)?;
                 if !words.label.is_empty() {
                     write!(f, " ({})", visible(&words.label))?;
                 }
@@ -277,18 +244,10 @@ impl Excerpt {
     pub(super) fn new(line: &str, column: u32, marked: usize) -> Self {
         let column = column.saturating_sub(1) as usize;
         let length = line.chars().count();
-        let start = if length > SHOWN_MAX {
-            column.saturating_sub(BEFORE_MARK)
-        } else {
-            0
-        };
+        let start = if length > SHOWN_MAX { column.saturating_sub(BEFORE_MARK) } else { 0 };
         let inside: String = line.chars().skip(start).take(SHOWN_MAX).collect();
         let front = if start > 0 { "…" } else { "" };
-        let back = if start + SHOWN_MAX < length {
-            "…"
-        } else {
-            ""
-        };
+        let back = if start + SHOWN_MAX < length { "…" } else { "" };
         let before = (column - start).min(SHOWN_MAX);
         Self {
             shown: format!("{front}{}{back}", visible(&inside)),
@@ -298,17 +257,8 @@ impl Excerpt {
     }
 }
 
-fn write_excerpt(
-    f: &mut fmt::Formatter<'_>,
-    line: u32,
-    excerpt: &Excerpt,
-    label: &str,
-) -> fmt::Result {
-    let Excerpt {
-        shown,
-        indent,
-        marked,
-    } = excerpt;
+fn write_excerpt(f: &mut fmt::Formatter<'_>, line: u32, excerpt: &Excerpt, label: &str) -> fmt::Result {
+    let Excerpt { shown, indent, marked } = excerpt;
     let number = line.to_string();
     let gutter = " ".repeat(number.len());
     let (indent, mark) = (" ".repeat(*indent), "^".repeat(*marked));
@@ -339,18 +289,11 @@ mod tests {
     use super::*;
 
     fn shown(text: &str, column: u32, marked: usize) -> String {
-        let place = Place {
-            file: Path::new("a.toml").into(),
-            line: 7,
-            column,
-        };
+        let place = Place { file: Path::new("a.toml").into(), line: 7, column };
         Problem::new(
             Level::Error,
             What::NotUtf8 {},
-            At::Line {
-                excerpt: Excerpt::new(text, column, marked),
-                place,
-            },
+            At::Line { excerpt: Excerpt::new(text, column, marked), place },
         )
         .to_string()
     }
@@ -365,11 +308,7 @@ mod tests {
 
     #[test]
     fn other_rooms_say_it_in_the_same_layout() {
-        let place = Place {
-            file: Path::new("a.toml").into(),
-            line: 2,
-            column: 5,
-        };
+        let place = Place { file: Path::new("a.toml").into(), line: 2, column: 5 };
         let remark = Remark {
             code: "certificate-expired",
             message: "the certificate ended yesterday".to_owned(),
@@ -386,11 +325,7 @@ mod tests {
             without.to_string(),
             "a.toml:2:5: warning: the certificate ended yesterday (this one)\n  do: renew it"
         );
-        let flag = Place {
-            file: Path::new("--https").into(),
-            line: 0,
-            column: 0,
-        };
+        let flag = Place { file: Path::new("--https").into(), line: 0, column: 0 };
         let of_flag = Problem::elsewhere(Level::Error, remark, &flag, None);
         assert!(of_flag.to_string().starts_with("--https: the certificate"));
         assert_eq!(of_flag.code(), "certificate-expired");
@@ -403,16 +338,9 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let at = lines[1].chars().position(|c| c == 'B');
         assert_eq!(lines[2].chars().position(|c| c == '^'), at);
-        assert!(
-            lines.iter().all(|line| line.chars().count() < 140),
-            "{text}"
-        );
+        assert!(lines.iter().all(|line| line.chars().count() < 140), "{text}");
         // A mark longer than what is shown, and one past the end of the line.
-        assert!(
-            shown(&line, 1, 2000)
-                .lines()
-                .all(|line| line.chars().count() < 160)
-        );
+        assert!(shown(&line, 1, 2000).lines().all(|line| line.chars().count() < 160));
         assert!(shown("", 1, 1).contains("^ "));
     }
 }

@@ -52,22 +52,13 @@ impl<'f> Reader<'f> {
 
     /// Every file that was read, in that order.
     pub(super) fn files_read(&self) -> Vec<PathBuf> {
-        self.texts
-            .iter()
-            .filter(|text| !text.is_flag)
-            .map(|text| text.name.to_path_buf())
-            .collect()
+        self.texts.iter().filter(|text| !text.is_flag).map(|text| text.name.to_path_buf()).collect()
     }
 
     /// A value of the command line as a source of its own.
     pub(super) fn flag(&mut self, flag: &str, value: &str) -> Spot {
-        self.texts
-            .push(Text::new(Path::new(flag).into(), value.to_owned(), true));
-        Spot {
-            source: self.texts.len() - 1,
-            start: 0,
-            end: value.len(),
-        }
+        self.texts.push(Text::new(Path::new(flag).into(), value.to_owned(), true));
+        Spot { source: self.texts.len() - 1, start: 0, end: value.len() }
     }
 
     pub(super) fn error(&mut self, at: Spot, what: What) {
@@ -80,19 +71,12 @@ impl<'f> Reader<'f> {
 
     /// A problem with a file as a whole.
     pub(super) fn file_error(&mut self, file: &Path, what: What) {
-        self.found.push(Found {
-            at: None,
-            problem: Problem::new(Level::Error, what, At::File(file.into())),
-        });
+        self.found.push(Found { at: None, problem: Problem::new(Level::Error, what, At::File(file.into())) });
     }
 
     fn found(&mut self, level: Level, at: Spot, what: What) {
         // Counted apart, so that warnings never push out the errors.
-        let alike = self
-            .found
-            .iter()
-            .filter(|found| found.problem.level() == level)
-            .count();
+        let alike = self.found.iter().filter(|found| found.problem.level() == level).count();
         if alike >= defaults::PROBLEMS_MAX {
             return;
         }
@@ -103,10 +87,7 @@ impl<'f> Reader<'f> {
             let (line, marked) = text.line_text(at.start, at.end);
             {
                 let place = text.place(at.start);
-                At::Line {
-                    excerpt: Excerpt::new(line, place.column, marked),
-                    place,
-                }
+                At::Line { excerpt: Excerpt::new(line, place.column, marked), place }
             }
         };
         // In a file that could not be parsed in full, what is missing may stand in the lost part, and what
@@ -117,31 +98,20 @@ impl<'f> Reader<'f> {
         if broken && !own && (lost || text.broken_lines.contains(&text.line(at.start))) {
             return;
         }
-        self.found.push(Found {
-            at: Some(at),
-            problem: Problem::new(level, what, shown),
-        });
+        self.found.push(Found { at: Some(at), problem: Problem::new(level, what, shown) });
     }
 
     /// Everything found, flags first, then file by file, line by line.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         let texts = &self.texts;
         self.found.sort_by_key(|found| {
-            found.at.map(|at| {
-                (
-                    !texts.get(at.source).is_some_and(|text| text.is_flag),
-                    at.source,
-                    at.start,
-                )
-            })
+            found.at.map(|at| (!texts.get(at.source).is_some_and(|text| text.is_flag), at.source, at.start))
         });
         self.found.into_iter().map(|found| found.problem).collect()
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.found
-            .iter()
-            .any(|found| found.problem.level() == Level::Error)
+        self.found.iter().any(|found| found.problem.level() == Level::Error)
     }
 
     /// Reads a configuration file. `named`: where its name stands; `None` for the first one.
@@ -151,22 +121,12 @@ impl<'f> Reader<'f> {
             Ok(text) => (text, None),
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
-                (
-                    String::from_utf8_lossy(error.as_bytes()).into_owned(),
-                    Some(good),
-                )
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(good))
             }
         };
         let source = self.add(path, text);
         if let Some(at) = bad {
-            self.error(
-                Spot {
-                    source,
-                    start: at,
-                    end: at,
-                },
-                What::NotUtf8 {},
-            );
+            self.error(Spot { source, start: at, end: at }, What::NotUtf8 {});
             return None;
         }
         Some(source)
@@ -179,16 +139,11 @@ impl<'f> Reader<'f> {
 
     fn bytes(&mut self, path: &Path, named: Option<Spot>) -> Option<Vec<u8>> {
         let what = if self.texts.len() >= defaults::FILES_MAX {
-            What::TooMany {
-                what: "files",
-                most: defaults::FILES_MAX,
-            }
+            What::TooMany { what: "files", most: defaults::FILES_MAX }
         } else {
             match self.files.read(path) {
                 Ok(bytes) if bytes.len() <= defaults::FILE_BYTES_MAX => return Some(bytes),
-                Ok(_) => What::FileTooLarge {
-                    path: path.to_owned(),
-                },
+                Ok(_) => What::FileTooLarge { path: path.to_owned() },
                 Err(cause) => unreadable(path, &cause),
             }
         };
@@ -210,13 +165,8 @@ impl<'f> Reader<'f> {
             Some(bytes) => {
                 let rules = zotonic::rules(&bytes, path.into());
                 // Erlang files may be ISO 8859-1, of which each byte is a character.
-                let text = String::from_utf8(bytes).unwrap_or_else(|error| {
-                    error
-                        .as_bytes()
-                        .iter()
-                        .map(|byte| char::from(*byte))
-                        .collect()
-                });
+                let text = String::from_utf8(bytes)
+                    .unwrap_or_else(|error| error.as_bytes().iter().map(|byte| char::from(*byte)).collect());
                 let source = self.add(path, text);
                 match rules {
                     Ok(rules) => rules.into(),
@@ -224,11 +174,7 @@ impl<'f> Reader<'f> {
                         for problem in problems {
                             let at = self.text(source).offset(&problem.place);
                             self.error(
-                                Spot {
-                                    source,
-                                    start: at,
-                                    end: at,
-                                },
+                                Spot { source, start: at, end: at },
                                 What::DispatchFile { why: problem.wrong },
                             );
                         }
@@ -245,11 +191,7 @@ impl<'f> Reader<'f> {
     pub(super) fn spot(&self, place: &Place) -> Option<Spot> {
         let source = self.texts.iter().position(|text| text.name == place.file)?;
         let start = self.text(source).offset(place);
-        Some(Spot {
-            source,
-            start,
-            end: start,
-        })
+        Some(Spot { source, start, end: start })
     }
 
     /// Parses a file that was loaded and reports what is no TOML.
@@ -308,12 +250,7 @@ impl<'f> Reader<'f> {
             let key = entry.key.as_str();
             if matches!(key, "site" | "include") {
             } else if keys::TOP.keys.iter().any(|known| known.name == key) {
-                self.error(
-                    entry.key_at,
-                    What::IncludeNotSites {
-                        key: key.to_owned(),
-                    },
-                );
+                self.error(entry.key_at, What::IncludeNotSites { key: key.to_owned() });
             } else {
                 self.unknown(entry.key_at, key, &keys::TOP);
             }
@@ -330,22 +267,12 @@ impl<'f> Reader<'f> {
             return vec![self.beside(at, pattern)];
         }
         if glob::Pattern::new(pattern).is_err() {
-            self.error(
-                at,
-                What::BadGlob {
-                    pattern: pattern.to_owned(),
-                },
-            );
+            self.error(at, What::BadGlob { pattern: pattern.to_owned() });
             return Vec::new();
         }
         // The directory is a name, not a pattern.
-        let directory = self
-            .text(at.source)
-            .name
-            .parent()
-            .unwrap_or(Path::new(""))
-            .to_string_lossy()
-            .into_owned();
+        let directory =
+            self.text(at.source).name.parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
         let full = if pattern.starts_with('/') || directory.is_empty() {
             pattern.to_owned()
         } else {
@@ -354,14 +281,7 @@ impl<'f> Reader<'f> {
         match self.files.glob(&full) {
             Ok(paths) if paths.is_empty() => {
                 let path = Path::new(&directory).join(pattern).display().to_string();
-                self.warning(
-                    at,
-                    What::MatchesNothing {
-                        key,
-                        pattern: pattern.to_owned(),
-                        path,
-                    },
-                );
+                self.warning(at, What::MatchesNothing { key, pattern: pattern.to_owned(), path });
                 paths
             }
             Ok(paths) => paths,
@@ -374,22 +294,13 @@ impl<'f> Reader<'f> {
 
     /// A path as written at `at`, relative to the directory of that file.
     pub(super) fn beside(&self, at: Spot, path: &str) -> PathBuf {
-        self.text(at.source)
-            .name
-            .parent()
-            .unwrap_or(Path::new(""))
-            .join(path)
+        self.text(at.source).name.parent().unwrap_or(Path::new("")).join(path)
     }
 
     /// A key that `keys` does not have: says what was probably meant.
     pub(super) fn unknown(&mut self, at: Spot, key: &str, keys: &'static keys::Keys) {
         if keys.unavailable.contains(&key) {
-            self.error(
-                at,
-                What::Unavailable {
-                    key: key.to_owned(),
-                },
-            );
+            self.error(at, What::Unavailable { key: key.to_owned() });
             return;
         }
         let known: Vec<&'static str> = keys.keys.iter().map(|key| key.name).collect();
@@ -398,30 +309,14 @@ impl<'f> Reader<'f> {
         let elsewhere = keys::TABLES.iter().find(has).map(|table| table.table);
         // A right word in the wrong table beats a word that is merely alike.
         let near = near.filter(|_| elsewhere.is_none()).map(|(word, _)| word);
-        self.error(
-            at,
-            What::UnknownKey {
-                key: key.to_owned(),
-                table: keys.table,
-                near,
-                elsewhere,
-                known,
-            },
-        );
+        self.error(at, What::UnknownKey { key: key.to_owned(), table: keys.table, near, elsewhere, known });
     }
 }
 
 fn unreadable(path: &Path, cause: &io::Error) -> What {
     // A directory opens on Linux; reading it is what fails.
-    let cause = if cause.raw_os_error() == Some(21) {
-        ErrorKind::IsADirectory
-    } else {
-        cause.kind()
-    };
-    What::FileUnreadable {
-        path: path.to_owned(),
-        cause,
-    }
+    let cause = if cause.raw_os_error() == Some(21) { ErrorKind::IsADirectory } else { cause.kind() };
+    What::FileUnreadable { path: path.to_owned(), cause }
 }
 
 /// Without `.` and `name/..`, so that two ways to write a path compare equal. Links are not followed: the
@@ -431,9 +326,7 @@ fn plain(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir
-                if matches!(plain.components().next_back(), Some(Component::Normal(_))) =>
-            {
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
                 plain.pop();
             }
             other => plain.push(other),

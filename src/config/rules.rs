@@ -45,13 +45,7 @@ impl Reader<'_> {
                 continue;
             };
             if rules.len() >= defaults::RULES_MAX {
-                self.error(
-                    item.at,
-                    What::TooMany {
-                        what: "rules in one site",
-                        most: defaults::RULES_MAX,
-                    },
-                );
+                self.error(item.at, What::TooMany { what: "rules in one site", most: defaults::RULES_MAX });
                 return;
             }
             let section = self.section(table, &keys::DISPATCH);
@@ -63,15 +57,7 @@ impl Reader<'_> {
             let ssl = self.ssl(section);
             if let (Some((name, _)), Some(path)) = (name, path) {
                 let place = self.place(item.at);
-                rules.push((
-                    Rule {
-                        name,
-                        path,
-                        ssl,
-                        place,
-                    },
-                    item.at,
-                ));
+                rules.push((Rule { name, path, ssl, place }, item.at));
             }
         }
     }
@@ -88,13 +74,7 @@ impl Reader<'_> {
                 let imported = self.imported(&path, at);
                 named.push((path, at));
                 if rules.len() + imported.len() > defaults::RULES_MAX {
-                    self.error(
-                        at,
-                        What::TooMany {
-                            what: "rules in one site",
-                            most: defaults::RULES_MAX,
-                        },
-                    );
+                    self.error(at, What::TooMany { what: "rules in one site", most: defaults::RULES_MAX });
                     return;
                 }
                 for rule in imported.iter() {
@@ -139,10 +119,7 @@ impl Reader<'_> {
                     Err(error) => {
                         let at = texts.get(error.segment).map_or(node.at, |(_, at)| *at);
                         let text = texts.get(error.segment).map_or("", |(text, _)| text);
-                        let node = Node {
-                            value: Value::Text(text.to_owned()),
-                            at,
-                        };
+                        let node = Node { value: Value::Text(text.to_owned()), at };
                         self.bad_path(&node, error);
                         None
                     }
@@ -158,21 +135,13 @@ impl Reader<'_> {
     /// Marks the part of the text that is wrong, when the text stands in the file as it is: without escapes.
     fn bad_path(&mut self, node: &Node, error: PathError) {
         let mut at = node.at;
-        let typed = self
-            .text(at.source)
-            .text
-            .get(at.start..at.end)
-            .unwrap_or("");
+        let typed = self.text(at.source).text.get(at.start..at.end).unwrap_or("");
         if let Value::Text(text) = &node.value
             && typed.get(1..typed.len().saturating_sub(1)) == Some(text.as_str())
             && error.offset + error.length <= text.len()
         {
             let start = at.start + 1 + error.offset;
-            at = Spot {
-                start,
-                end: start + error.length,
-                ..at
-            };
+            at = Spot { start, end: start + error.length, ..at };
         }
         self.error(at, What::BadPath { why: error.wrong });
     }
@@ -195,16 +164,8 @@ impl Reader<'_> {
     pub(super) fn rules_compile(&mut self, sites: &[Site]) {
         let written = sites.iter().map(Site::site_rules).collect();
         // A problem without a rule is one of a site's hosts, and those were checked, more strictly.
-        for problem in Sites::compile(written, Ports::default())
-            .err()
-            .unwrap_or_default()
-        {
-            let RuleProblem {
-                rule: Some((rule, place)),
-                kind,
-                ..
-            } = problem
-            else {
+        for problem in Sites::compile(written, Ports::default()).err().unwrap_or_default() {
+            let RuleProblem { rule: Some((rule, place)), kind, .. } = problem else {
                 continue;
             };
             let Some(mut at) = self.spot(&place) else {
@@ -213,20 +174,13 @@ impl Reader<'_> {
             let what = match kind {
                 RuleProblemKind::TooManyElements => What::PathTooLong { rule },
                 RuleProblemKind::LiteralTooLong { .. } => What::LiteralTooLong { rule },
-                RuleProblemKind::Pattern {
-                    pattern, problem, ..
-                } => {
+                RuleProblemKind::Pattern { pattern, problem, .. } => {
                     at = self.within(at, &pattern, problem.start, problem.end);
-                    What::BadPattern {
-                        rule,
-                        pattern,
-                        why: problem.kind,
-                    }
+                    What::BadPattern { rule, pattern, why: problem.kind }
                 }
-                RuleProblemKind::TooMany => What::TooMany {
-                    what: "rules in one site",
-                    most: defaults::RULES_MAX,
-                },
+                RuleProblemKind::TooMany => {
+                    What::TooMany { what: "rules in one site", most: defaults::RULES_MAX }
+                }
                 RuleProblemKind::NoHost
                 | RuleProblemKind::BadHost { .. }
                 | RuleProblemKind::HostTwice { .. }
@@ -247,11 +201,7 @@ impl Reader<'_> {
                     && pattern.is_char_boundary(end) =>
             {
                 let first = rule.start + found;
-                Spot {
-                    start: first + start,
-                    end: first + end.max(start),
-                    ..rule
-                }
+                Spot { start: first + start, end: first + end.max(start), ..rule }
             }
             _ => rule,
         }

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::address;
 use crate::config::config::{
-    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, Site, SiteUpstream, Source,
-    TlsVersions,
+    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, Site, SiteUpstream, Source, TlsVersions,
 };
 use crate::config::defaults;
 use crate::config::keys;
@@ -46,13 +45,7 @@ impl Reader<'_> {
                 continue;
             };
             if sites.len() >= defaults::SITES_MAX {
-                self.error(
-                    item.at,
-                    What::TooMany {
-                        what: "sites",
-                        most: defaults::SITES_MAX,
-                    },
-                );
+                self.error(item.at, What::TooMany { what: "sites", most: defaults::SITES_MAX });
                 return;
             }
             let site = self.site(table, body_default, claims);
@@ -77,9 +70,7 @@ impl Reader<'_> {
         {
             self.error(
                 section.at("aliases"),
-                What::AliasWithoutCanonical {
-                    first: first.pattern.to_string(),
-                },
+                What::AliasWithoutCanonical { first: first.pattern.to_string() },
             );
         }
 
@@ -92,23 +83,12 @@ impl Reader<'_> {
             self.without_ssl(section, &name, is_ssl);
         }
 
-        let session_cookies =
-            self.distinct(section, "session_cookies", "\"z_sid\"", is_token, |text| {
-                What::BadCookieName { text }
-            });
-        let languages = self.distinct(
-            section,
-            "languages",
-            "\"en\", \"nl\"",
-            is_language,
-            |text| What::BadLanguage { text },
-        );
+        let session_cookies = self
+            .distinct(section, "session_cookies", "\"z_sid\"", is_token, |text| What::BadCookieName { text });
+        let languages = self
+            .distinct(section, "languages", "\"en\", \"nl\"", is_language, |text| What::BadLanguage { text });
         let upstream = self.upstreams(section);
-        let facts = SiteFacts {
-            name: &name,
-            ssl,
-            hsts,
-        };
+        let facts = SiteFacts { name: &name, ssl, hsts };
         let dispatch = self.rules(section, &facts);
         Site {
             hosts,
@@ -150,13 +130,7 @@ impl Reader<'_> {
         if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(fits) {
             self.error(at, What::BadName { text: name.clone() });
         } else if let Some(first) = claims.names.get(&name).cloned() {
-            self.error(
-                at,
-                What::NameTwice {
-                    name: name.clone(),
-                    first,
-                },
-            );
+            self.error(at, What::NameTwice { name: name.clone(), first });
         } else {
             claims.names.insert(name.clone(), self.place(at));
         }
@@ -189,19 +163,10 @@ impl Reader<'_> {
             };
             let place = self.place(at);
             if let Some((site, first)) = claims.hosts.get(&pattern).cloned() {
-                self.error(
-                    at,
-                    What::HostTwice {
-                        host: pattern.to_string(),
-                        site,
-                        first,
-                    },
-                );
+                self.error(at, What::HostTwice { host: pattern.to_string(), site, first });
                 continue;
             }
-            claims
-                .hosts
-                .insert(pattern.clone(), (site.to_owned(), place.clone()));
+            claims.hosts.insert(pattern.clone(), (site.to_owned(), place.clone()));
             hosts.push(Host { pattern, place });
         }
         hosts
@@ -220,9 +185,7 @@ impl Reader<'_> {
             ),
             preload: self.boolean(section, "preload", defaults::HSTS_PRELOAD),
         };
-        if hsts.preload
-            && (!hsts.include_subdomains || hsts.max_age < defaults::HSTS_MAX_AGE.default)
-        {
+        if hsts.preload && (!hsts.include_subdomains || hsts.max_age < defaults::HSTS_MAX_AGE.default) {
             self.warning(section.at("preload"), What::Preload {});
         }
         Some(hsts)
@@ -247,15 +210,8 @@ impl Reader<'_> {
     }
 
     fn certificate(&mut self, site: Section<'_>, place: &Place) -> Vec<CertificateSource> {
-        const SELF_SIGNED: Source = Source::SelfSigned {
-            key: SelfSignedKey::Ours,
-        };
-        let default = || {
-            vec![CertificateSource {
-                source: SELF_SIGNED,
-                place: place.clone(),
-            }]
-        };
+        const SELF_SIGNED: Source = Source::SelfSigned { key: SelfSignedKey::Ours };
+        let default = || vec![CertificateSource { source: SELF_SIGNED, place: place.clone() }];
         let Some(node) = site.get("certificate") else {
             return default();
         };
@@ -273,18 +229,12 @@ impl Reader<'_> {
             if sources.len() >= defaults::ENTRIES_MAX {
                 self.error(
                     item.at,
-                    What::TooMany {
-                        what: "entries in one array",
-                        most: defaults::ENTRIES_MAX,
-                    },
+                    What::TooMany { what: "entries in one array", most: defaults::ENTRIES_MAX },
                 );
                 break;
             }
             if let Some(source) = self.source(table) {
-                sources.push(CertificateSource {
-                    source,
-                    place: self.place(item.at),
-                });
+                sources.push(CertificateSource { source, place: self.place(item.at) });
             }
         }
         sources
@@ -300,12 +250,7 @@ impl Reader<'_> {
         if let Some((word, at)) = word
             && keys::SOURCES_UNAVAILABLE.contains(&word)
         {
-            self.error(
-                at,
-                What::Unavailable {
-                    key: format!("source = \"{word}\""),
-                },
-            );
+            self.error(at, What::Unavailable { key: format!("source = \"{word}\"") });
             return None;
         }
         let section = self.section(table, &keys::CERTIFICATE);
@@ -320,13 +265,10 @@ impl Reader<'_> {
         let path = |reader: &Self, (path, at): &(String, Spot)| reader.beside(*at, path);
         match word.as_str() {
             "files" => match (&certificate, &key, &directory) {
-                (Some(certificate), Some(key), None) => Some(Source::Files {
-                    certificate: path(self, certificate),
-                    key: path(self, key),
-                }),
-                (None, None, Some(directory)) => Some(Source::Directory {
-                    directory: path(self, directory),
-                }),
+                (Some(certificate), Some(key), None) => {
+                    Some(Source::Files { certificate: path(self, certificate), key: path(self, key) })
+                }
+                (None, None, Some(directory)) => Some(Source::Directory { directory: path(self, directory) }),
                 _ => {
                     self.certificate_form(section);
                     None
@@ -335,28 +277,18 @@ impl Reader<'_> {
             "self_signed" => {
                 for unused in ["certificate", "directory"] {
                     if section.has(unused) {
-                        let what = What::SourceKey {
-                            key: unused.to_owned(),
-                            source: "self_signed",
-                        };
+                        let what = What::SourceKey { key: unused.to_owned(), source: "self_signed" };
                         self.error(section.key_at(unused), what);
                     }
                 }
-                let key = key.map_or(SelfSignedKey::Ours, |key| {
-                    SelfSignedKey::File(path(self, &key))
-                });
+                let key = key.map_or(SelfSignedKey::Ours, |key| SelfSignedKey::File(path(self, &key)));
                 Some(Source::SelfSigned { key })
             }
             _ => {
                 let near = nearest(&word, SOURCES.iter().copied()).map(|(near, _)| near);
                 self.error(
                     at,
-                    What::UnknownWord {
-                        key: "source",
-                        text: word,
-                        words: SOURCES.to_vec(),
-                        near,
-                    },
+                    What::UnknownWord { key: "source", text: word, words: SOURCES.to_vec(), near },
                 );
                 None
             }
@@ -364,18 +296,13 @@ impl Reader<'_> {
     }
 
     fn certificate_form(&mut self, section: Section<'_>) {
-        let (certificate, key, directory) = (
-            section.has("certificate"),
-            section.has("key"),
-            section.has("directory"),
-        );
+        let (certificate, key, directory) =
+            (section.has("certificate"), section.has("key"), section.has("directory"));
         let (at, why) = match (certificate, key, directory) {
             (false, false, false) => (section.table.at, CertificateForm::Nothing),
             (true, false, false) => (section.key_at("certificate"), CertificateForm::NoKey),
             (false, true, false) => (section.key_at("key"), CertificateForm::NoCertificate),
-            (true, _, true) | (_, true, true) => {
-                (section.key_at("directory"), CertificateForm::Both)
-            }
+            (true, _, true) | (_, true, true) => (section.key_at("directory"), CertificateForm::Both),
             // Written in the right form: what is wrong with the values was said.
             (true, true, false) | (false, false, true) => return,
         };
@@ -384,10 +311,7 @@ impl Reader<'_> {
 
     /// Settings that only mean something with HTTPS, written for a site without.
     fn without_ssl(&mut self, section: Section<'_>, name: &str, is_ssl: bool) {
-        let what = |key| What::WithoutSsl {
-            key,
-            site: name.to_owned(),
-        };
+        let what = |key| What::WithoutSsl { key, site: name.to_owned() };
         if is_ssl {
             self.error(section.key_at("is_ssl"), what("is_ssl"));
         }
@@ -412,21 +336,10 @@ impl Reader<'_> {
                 Ok(upstream) => {
                     if let Some(first) = upstreams.iter().find(|first| first.upstream == upstream) {
                         let first = first.place.clone();
-                        self.error(
-                            at,
-                            What::ListedTwice {
-                                key: "upstream",
-                                text,
-                                first,
-                            },
-                        );
+                        self.error(at, What::ListedTwice { key: "upstream", text, first });
                     } else {
                         let place = self.place(at);
-                        upstreams.push(SiteUpstream {
-                            upstream,
-                            text,
-                            place,
-                        });
+                        upstreams.push(SiteUpstream { upstream, text, place });
                     }
                 }
                 Err(why) => self.error(at, What::BadUpstreamAddress { text, why }),
@@ -439,9 +352,7 @@ impl Reader<'_> {
 /// RFC 9110 §5.6.2, which RFC 6265 takes for names of cookies.
 fn is_token(text: &str) -> bool {
     !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// `en`, `zh-hant`: compared with the first segment of a path, byte by byte.

@@ -33,11 +33,7 @@ impl Files for Under {
             .expect("the reader checked the pattern")
             .filter_map(Result::ok)
             .filter(|path| path.is_file())
-            .map(|path| {
-                path.strip_prefix(&self.0)
-                    .expect("globbed below it")
-                    .to_owned()
-            })
+            .map(|path| path.strip_prefix(&self.0).expect("globbed below it").to_owned())
             .collect();
         found.sort();
         Ok(found)
@@ -59,11 +55,7 @@ const SITE: &str =
 /// `# flags: --workers 0 --http :80` in the first line of a file.
 fn flags(text: &str) -> Overrides {
     let mut overrides = Overrides::default();
-    let Some(line) = text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("# flags: "))
-    else {
+    let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("# flags: ")) else {
         return overrides;
     };
     let words: Vec<&str> = line.split(' ').collect();
@@ -97,10 +89,7 @@ fn compare(golden: &Path, text: &str) -> bool {
     }
     let expected = fs::read_to_string(golden).unwrap_or_default();
     if expected != text {
-        eprintln!(
-            "--- {}\nexpected:\n{expected}\nfound:\n{text}",
-            golden.display()
-        );
+        eprintln!("--- {}\nexpected:\n{expected}\nfound:\n{text}", golden.display());
     }
     expected == text
 }
@@ -116,17 +105,10 @@ fn every_message_has_its_golden_file() {
         .collect();
     entries.sort();
     for path in entries {
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .expect("names are UTF-8")
-            .to_owned();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("names are UTF-8").to_owned();
         let (directory, root) = if path.is_dir() {
             (path.clone(), "portcullis.toml".to_owned())
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
             (data().join("bad"), format!("{stem}.toml"))
         } else {
             continue;
@@ -137,34 +119,20 @@ fn every_message_has_its_golden_file() {
         let problems = problems_of(result);
         assert!(!problems.is_empty(), "{stem}: nothing is wrong with it");
         seen.extend(problems.iter().map(Problem::code));
-        let about = problems
-            .iter()
-            .any(|problem| stem.starts_with(problem.code()));
+        let about = problems.iter().any(|problem| stem.starts_with(problem.code()));
         assert!(
             about || stem.starts_with("all-"),
             "{stem}: the file is named after its message, found {problems:?}"
         );
-        let mut shown: String = problems
-            .iter()
-            .map(|problem| format!("{problem}\n"))
-            .collect();
+        let mut shown: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
         if stem.starts_with("all-") {
             let json: serde_json::Value = problems.iter().map(Problem::to_json).collect();
             shown.push_str(&format!("{json:#}\n"));
         }
-        wrong += usize::from(!compare(
-            &data().join("bad").join(format!("{stem}.txt")),
-            &shown,
-        ));
+        wrong += usize::from(!compare(&data().join("bad").join(format!("{stem}.txt")), &shown));
     }
-    let missing: Vec<_> = What::CODES
-        .iter()
-        .filter(|code| !seen.contains(*code))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "messages without a golden file: {missing:?}"
-    );
+    let missing: Vec<_> = What::CODES.iter().filter(|code| !seen.contains(*code)).collect();
+    assert!(missing.is_empty(), "messages without a golden file: {missing:?}");
     assert_eq!(wrong, 0, "UPDATE_GOLDEN=1 takes them over");
 }
 
@@ -172,37 +140,20 @@ fn every_message_has_its_golden_file() {
 fn a_site_needs_three_keys_and_the_rest_has_defaults() {
     let config = read_text(SITE).expect("it is good");
     assert_eq!(config.workers, Workers::PerCore);
-    assert_eq!(
-        config.listen.http[0].address,
-        "[::]:80".parse().expect("an address")
-    );
-    assert_eq!(
-        config.listen.https[0].address,
-        "[::]:443".parse().expect("an address")
-    );
+    assert_eq!(config.listen.http[0].address, "[::]:80".parse().expect("an address"));
+    assert_eq!(config.listen.https[0].address, "[::]:443".parse().expect("an address"));
     assert_eq!(config.listen.outside_https_port.number(0), Some(443));
     assert_eq!(config.session_cache.lifetime, Duration::from_secs(300));
     assert_eq!(config.limits.request_head_bytes_max, 32 * 1024);
     assert_eq!(config.warnings.len(), 0);
     assert_eq!(config.files, [PathBuf::from("portcullis.toml")]);
     let site = &config.sites[0];
-    assert_eq!(
-        (site.ssl, site.is_secure, site.is_ssl, site.is_permanent),
-        (true, true, false, false)
-    );
+    assert_eq!((site.ssl, site.is_secure, site.is_ssl, site.is_permanent), (true, true, false, false));
     assert_eq!(site.canonical_host(), Some("a.example"));
     assert_eq!(site.certificate.len(), 1);
-    assert!(matches!(
-        site.certificate[0].source,
-        Source::SelfSigned {
-            key: SelfSignedKey::Ours
-        }
-    ));
+    assert!(matches!(site.certificate[0].source, Source::SelfSigned { key: SelfSignedKey::Ours }));
     assert_eq!((site.place.line, site.place.column), (1, 1));
-    assert_eq!(
-        site.request_body_bytes_max,
-        config.limits.request_body_bytes_max
-    );
+    assert_eq!(site.request_body_bytes_max, config.limits.request_body_bytes_max);
     assert!(site.rules().is_empty());
 }
 
@@ -217,11 +168,7 @@ fn every_file_in_examples_and_good_reads_without_a_word() {
                 continue;
             }
             let name = path.file_name().expect("it has an extension");
-            match read(
-                Path::new(name),
-                &mut Under(directory.clone()),
-                &Overrides::default(),
-            ) {
+            match read(Path::new(name), &mut Under(directory.clone()), &Overrides::default()) {
                 Ok(config) => assert!(config.warnings.is_empty(), "{:?}", config.warnings),
                 Err(problems) => panic!("{problems}"),
             }
@@ -233,11 +180,7 @@ fn every_file_in_examples_and_good_reads_without_a_word() {
 
 #[test]
 fn what_is_written_is_what_is_meant() {
-    let result = read(
-        Path::new("all-keys.toml"),
-        &mut Under(data().join("good")),
-        &Overrides::default(),
-    );
+    let result = read(Path::new("all-keys.toml"), &mut Under(data().join("good")), &Overrides::default());
     let config = result.expect("it is good");
     assert_eq!(config.workers, Workers::Count(std::num::NonZeroU16::MIN));
     assert_eq!(config.state_directory, Path::new("/srv/portcullis"));
@@ -253,36 +196,19 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(names, ["example", "fallback", "one", "two"]);
 
     let site = &config.sites[0];
-    assert_eq!(
-        site.hosts[1].pattern,
-        HostPattern::Wildcard("shop.example.com".to_owned())
-    );
+    assert_eq!(site.hosts[1].pattern, HostPattern::Wildcard("shop.example.com".to_owned()));
     assert_eq!(site.alias, Alias::Serve);
     assert_eq!(site.unmatched, Unmatched::NotFound);
     assert_eq!(site.tls_versions, TlsVersions::Tls13);
     assert_eq!(site.request_body_bytes_max, 10 << 20);
-    assert_eq!(
-        config.sites[1].hsts.map(|hsts| hsts.max_age),
-        Some(Duration::from_secs(365 * 86_400))
-    );
+    assert_eq!(config.sites[1].hsts.map(|hsts| hsts.max_age), Some(Duration::from_secs(365 * 86_400)));
     assert_eq!(site.upstream.len(), 3);
-    let Source::Files { certificate, .. } = &site.certificate[0].source else {
-        panic!("files come first")
-    };
+    let Source::Files { certificate, .. } = &site.certificate[0].source else { panic!("files come first") };
     assert_eq!(certificate, Path::new("tls/example.pem"));
 
     let rules = site.rules();
     let ssl: Vec<Option<Ssl>> = rules.iter().take(5).map(|rule| rule.ssl).collect();
-    assert_eq!(
-        ssl,
-        [
-            Some(Ssl::Https),
-            Some(Ssl::Any),
-            Some(Ssl::Http),
-            None,
-            Some(Ssl::Any)
-        ]
-    );
+    assert_eq!(ssl, [Some(Ssl::Https), Some(Ssl::Any), Some(Ssl::Http), None, Some(Ssl::Any)]);
     assert_eq!(rules[0].path, [Element::Literal(b"logon".to_vec())]);
     assert_eq!(
         rules[3].path,
@@ -292,13 +218,8 @@ fn what_is_written_is_what_is_meant() {
             Element::Variable("slug".to_owned()),
         ]
     );
-    let line = |rule: usize| {
-        (
-            rules[rule].place.file.to_str(),
-            rules[rule].place.line,
-            rules[rule].place.column,
-        )
-    };
+    let line =
+        |rule: usize| (rules[rule].place.file.to_str(), rules[rule].place.line, rules[rule].place.column);
     assert_eq!(line(1).0, Some("all-keys.toml"));
     assert_eq!(line(1).1, line(0).1 + 1);
 
@@ -309,17 +230,9 @@ fn what_is_written_is_what_is_meant() {
 
     // Dispatch takes the sites in the same order, and what redirects are built with.
     let sites = crate::dispatch::Sites::compile(config.site_rules(), config.listen.ports(0, 0));
-    let sites = sites
-        .map_err(|problems| problems.len())
-        .expect("the reader compiled them");
+    let sites = sites.map_err(|problems| problems.len()).expect("the reader compiled them");
     assert_eq!(sites.len(), config.sites.len());
-    assert_eq!(
-        sites.ports(),
-        crate::dispatch::Ports {
-            http: Some(80),
-            https: Some(8443)
-        }
-    );
+    assert_eq!(sites.ports(), crate::dispatch::Ports { http: Some(80), https: Some(8443) });
 
     // Paths of an included file are relative to it.
     let Source::Directory { directory } = &config.sites[2].certificate[0].source else {
@@ -341,17 +254,10 @@ fn flags_go_through_the_same_checks_and_win() {
     };
     let text = format!("workers = 1\n[session_cache]\nsize = 1\n{SITE}");
     let config = read_with(&text, &overrides).expect("it is good");
-    assert_eq!(
-        config.workers,
-        Workers::Count(std::num::NonZeroU16::new(3).expect("not zero"))
-    );
+    assert_eq!(config.workers, Workers::Count(std::num::NonZeroU16::new(3).expect("not zero")));
     assert_eq!(
         config.session_cache,
-        SessionCache {
-            mode: SessionMode::Off,
-            size: 5,
-            lifetime: Duration::from_secs(3600),
-        }
+        SessionCache { mode: SessionMode::Off, size: 5, lifetime: Duration::from_secs(3600) }
     );
     assert_eq!(config.listen.http.len(), 1);
     assert_eq!(config.listen.outside_http_port, OutsidePort::AsBound);
@@ -385,17 +291,24 @@ fn every_key_is_read() {
 }
 
 /// The defaults the reference shows, written out, change nothing.
+/// What `explain` shows: where a setting is written, or that it is not.
+#[test]
+fn keys_have_a_place_where_they_are_written() {
+    let config = read_text(&format!("{SITE}ssl = true\n")).expect("it is good");
+    let written = &config.sites[0].written;
+    let line = SITE.lines().count() as u32 + 1;
+    assert_eq!(written.get("ssl").map(|place| (place.line, place.column)), Some((line, 1)));
+    assert_eq!(written.get("is_secure"), None);
+    assert_eq!(config.listen.written.get("http"), None);
+}
+
 #[test]
 fn defaults_can_be_written_as_they_are_shown() {
     let mut text = String::new();
     let mut site = String::new();
     let mut table = "";
     for setting in settings() {
-        let Some(value) = setting
-            .default
-            .strip_prefix('`')
-            .and_then(|value| value.strip_suffix('`'))
-        else {
+        let Some(value) = setting.default.strip_prefix('`').and_then(|value| value.strip_suffix('`')) else {
             continue;
         };
         if setting.table == "[[site]]" {
@@ -408,11 +321,13 @@ fn defaults_can_be_written_as_they_are_shown() {
             text.push_str(&format!("{} = {value}\n", setting.key));
         }
     }
-    let written =
-        read_text(&format!("{text}{SITE}{site}")).unwrap_or_else(|problems| panic!("{problems}"));
+    let written = read_text(&format!("{text}{SITE}{site}")).unwrap_or_else(|problems| panic!("{problems}"));
     let left_out = read_text(SITE).expect("it is good");
     // Places differ, and nothing else.
     let strip = |config: &Config| {
+        let mut config = config.clone();
+        config.listen.written = WrittenAt::default();
+        config.sites.iter_mut().for_each(|site| site.written = WrittenAt::default());
         let text = format!("{config:?}");
         let mut kept = String::new();
         for part in text.split("place: Place {") {
@@ -438,23 +353,13 @@ fn the_reference_lists_every_key_and_its_default() {
     let mut rows = 0;
     for setting in settings() {
         let heading = heading(setting.table);
-        let section = text
-            .split(&format!("\n{heading}\n"))
-            .nth(1)
-            .unwrap_or_else(|| panic!("no heading {heading:?}"));
-        let section = section
-            .split("\n## ")
-            .next()
-            .and_then(|section| section.split("\n### ").next())
-            .unwrap_or("");
-        let row = section
-            .lines()
-            .find(|line| line.starts_with(&format!("| `{}` |", setting.key)));
-        let cells: Vec<&str> = row
-            .unwrap_or("")
-            .split(" | ")
-            .map(|cell| cell.trim_matches(['|', ' ']))
-            .collect();
+        let section =
+            text.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no heading {heading:?}"));
+        let section =
+            section.split("\n## ").next().and_then(|section| section.split("\n### ").next()).unwrap_or("");
+        let row = section.lines().find(|line| line.starts_with(&format!("| `{}` |", setting.key)));
+        let cells: Vec<&str> =
+            row.unwrap_or("").split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
         let default = cells.get(1) == Some(&setting.default.as_str());
         let allowed = setting
             .allowed
@@ -471,13 +376,9 @@ fn the_reference_lists_every_key_and_its_default() {
         rows += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let (_, planned) = text
-        .split_once("\n## Not in this version\n")
-        .expect("it says what is not there yet");
-    for word in super::keys::TABLES
-        .iter()
-        .flat_map(|table| table.unavailable)
-        .chain(super::keys::SOURCES_UNAVAILABLE)
+    let (_, planned) = text.split_once("\n## Not in this version\n").expect("it says what is not there yet");
+    for word in
+        super::keys::TABLES.iter().flat_map(|table| table.unavailable).chain(super::keys::SOURCES_UNAVAILABLE)
     {
         assert!(
             planned.contains(&format!("`{word}`")),
@@ -526,9 +427,7 @@ fn no_mutation_of_a_file_panics() {
     // A linear congruential generator (Knuth's constants): the same cases in every run.
     let mut state: u64 = 1;
     let mut random = |bound: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).expect("31 bits") % bound.max(1)
     };
     for round in 0..1_500 {
@@ -547,17 +446,9 @@ fn no_mutation_of_a_file_panics() {
             }
         }
         let lines = bytes.split(|byte| *byte == b'\n').count();
-        let mut files = FilesInMemory::default()
-            .with("a.toml", bytes)
-            .with("sites/one.toml", SITE);
+        let mut files = FilesInMemory::default().with("a.toml", bytes).with("sites/one.toml", SITE);
         if let Err(problems) = read(Path::new("a.toml"), &mut files, &Overrides::default()) {
-            assert!(
-                problems
-                    .all()
-                    .iter()
-                    .any(|problem| problem.level() == Level::Error),
-                "{round}"
-            );
+            assert!(problems.all().iter().any(|problem| problem.level() == Level::Error), "{round}");
             assert!(!problems.to_string().is_empty());
             for place in problems.all().iter().filter_map(Problem::place) {
                 assert!(
@@ -596,9 +487,8 @@ fn dispatch_takes_every_host_that_is_read() {
     ];
     let mut taken = 0;
     for number in 0..pieces.len().pow(4) {
-        let text: String = (0..4)
-            .map(|place| pieces[number / pieces.len().pow(place) % pieces.len()])
-            .collect();
+        let text: String =
+            (0..4).map(|place| pieces[number / pieces.len().pow(place) % pieces.len()]).collect();
         let Ok(pattern) = super::address::host(&text) else {
             continue;
         };

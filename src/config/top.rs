@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use crate::config::address;
 use crate::config::config::{
-    Limits, Listen, ListenAddress, LogLevel, OutsidePort, SessionCache, Timeouts, UpstreamPool,
-    Workers,
+    Limits, Listen, ListenAddress, LogLevel, OutsidePort, SessionCache, Timeouts, UpstreamPool, Workers,
 };
 use crate::config::defaults::{self, Bounded};
 use crate::config::keys;
@@ -30,9 +29,7 @@ impl Reader<'_> {
             return Workers::PerCore;
         }
         let count = self.count_of(node, "workers", &defaults::WORKERS, Expected::Workers);
-        let count = count
-            .and_then(|count| u16::try_from(count).ok())
-            .and_then(NonZeroU16::new);
+        let count = count.and_then(|count| u16::try_from(count).ok()).and_then(NonZeroU16::new);
         count.map_or(Workers::PerCore, Workers::Count)
     }
 
@@ -55,17 +52,11 @@ impl Reader<'_> {
         let before: Vec<(ListenAddress, Spot)> = http.clone();
         for (address, at) in &https {
             if let Some((first, _)) = before.iter().find(|(first, _)| same_socket(first, address)) {
-                let what = What::ListenBoth {
-                    text: self.typed(*at),
-                    first: first.place.clone(),
-                };
+                let what = What::ListenBoth { text: self.typed(*at), first: first.place.clone() };
                 self.error(*at, what);
             }
         }
-        if http.is_empty()
-            && https.is_empty()
-            && empty_list(section, "http")
-            && empty_list(section, "https")
+        if http.is_empty() && https.is_empty() && empty_list(section, "http") && empty_list(section, "https")
         {
             self.error(section.at("https"), What::NothingListens {});
         }
@@ -73,9 +64,8 @@ impl Reader<'_> {
         mark_v6_only(&mut https);
         let outside_http_port = self.outside_port(section, "outside_http_port", &http);
         let outside_https_port = self.outside_port(section, "outside_https_port", &https);
-        let addresses = |list: Vec<(ListenAddress, Spot)>| {
-            list.into_iter().map(|(address, _)| address).collect()
-        };
+        let addresses =
+            |list: Vec<(ListenAddress, Spot)>| list.into_iter().map(|(address, _)| address).collect();
         Listen {
             http: addresses(http),
             https: addresses(https),
@@ -87,12 +77,7 @@ impl Reader<'_> {
 
     /// The text of a value as it was typed, without its quotes.
     fn typed(&self, at: Spot) -> String {
-        self.text(at.source)
-            .text
-            .get(at.start..at.end)
-            .unwrap_or("")
-            .trim_matches(['"', '\''])
-            .to_owned()
+        self.text(at.source).text.get(at.start..at.end).unwrap_or("").trim_matches(['"', '\'']).to_owned()
     }
 
     fn addresses(
@@ -102,15 +87,7 @@ impl Reader<'_> {
         default: &'static str,
     ) -> Vec<(ListenAddress, Spot)> {
         let written = if section.has(key) {
-            self.texts(
-                section,
-                key,
-                if key == "http" {
-                    "\"[::]:80\""
-                } else {
-                    "\"[::]:443\""
-                },
-            )
+            self.texts(section, key, if key == "http" { "\"[::]:80\"" } else { "\"[::]:443\"" })
         } else {
             vec![(default.to_owned(), section.table.at)]
         };
@@ -118,27 +95,17 @@ impl Reader<'_> {
         for (text, at) in written {
             if list.len() >= defaults::LISTEN_ADDRESSES_MAX {
                 let most = defaults::LISTEN_ADDRESSES_MAX;
-                self.error(
-                    at,
-                    What::TooMany {
-                        what: "addresses to listen on",
-                        most,
-                    },
-                );
+                self.error(at, What::TooMany { what: "addresses to listen on", most });
                 break;
             }
             match address::listen(&text) {
                 Ok(address) => {
                     let place = self.place(at);
-                    let address = ListenAddress {
-                        address,
-                        only_v6: false,
-                        place,
-                    };
+                    let address = ListenAddress { address, only_v6: false, place };
                     // Two sockets on port 0 get two ports.
-                    let twice = list.iter().find(|(first, _)| {
-                        first.address == address.address && address.address.port() != 0
-                    });
+                    let twice = list
+                        .iter()
+                        .find(|(first, _)| first.address == address.address && address.address.port() != 0);
                     if let Some((first, _)) = twice {
                         let first = first.place.clone();
                         self.error(at, What::ListedTwice { key, text, first });
@@ -159,24 +126,13 @@ impl Reader<'_> {
         listeners: &[(ListenAddress, Spot)],
     ) -> OutsidePort {
         let example = if key == "outside_http_port" { 80 } else { 443 };
-        let bounds = Bounded {
-            default: example,
-            least: 1,
-            most: 65_535,
-        };
-        let known =
-            |port: u16| NonZeroU16::new(port).map_or(OutsidePort::AsBound, OutsidePort::Known);
+        let bounds = Bounded { default: example, least: 1, most: 65_535 };
+        let known = |port: u16| NonZeroU16::new(port).map_or(OutsidePort::AsBound, OutsidePort::Known);
         if let Some(node) = section.get(key) {
             let port = self.count_of(node, key, &bounds, Expected::Count(example));
-            return port
-                .and_then(|port| u16::try_from(port).ok())
-                .map_or(OutsidePort::Nowhere, known);
+            return port.and_then(|port| u16::try_from(port).ok()).map_or(OutsidePort::Nowhere, known);
         }
-        listeners
-            .first()
-            .map_or(OutsidePort::Nowhere, |(listener, _)| {
-                known(listener.address.port())
-            })
+        listeners.first().map_or(OutsidePort::Nowhere, |(listener, _)| known(listener.address.port()))
     }
 
     pub(super) fn session_cache(&mut self, top: Section<'_>) -> SessionCache {
@@ -201,12 +157,7 @@ impl Reader<'_> {
             ))
             .unwrap_or(usize::MAX),
             headers_max: self.usize(section, "headers", &defaults::HEADERS),
-            request_body_bytes_max: self.size_or_unlimited(
-                section,
-                "request_body_bytes",
-                body,
-                body.default,
-            ),
+            request_body_bytes_max: self.size_or_unlimited(section, "request_body_bytes", body, body.default),
             connections_max: self.usize(section, "connections", &defaults::CONNECTIONS),
         }
     }
@@ -219,11 +170,7 @@ impl Reader<'_> {
             request_head: self.duration(section, "request_head", &defaults::REQUEST_HEAD),
             body_idle: self.duration(section, "body_idle", &defaults::BODY_IDLE),
             keep_alive: self.duration(section, "keep_alive", &defaults::KEEP_ALIVE),
-            upstream_connect: self.duration(
-                section,
-                "upstream_connect",
-                &defaults::UPSTREAM_CONNECT,
-            ),
+            upstream_connect: self.duration(section, "upstream_connect", &defaults::UPSTREAM_CONNECT),
             response_head: self.duration(section, "response_head", &defaults::RESPONSE_HEAD),
             tunnel_idle: self.duration(section, "tunnel_idle", &defaults::TUNNEL_IDLE),
         }
@@ -240,9 +187,7 @@ impl Reader<'_> {
 }
 
 fn empty_list(section: Section<'_>, key: &'static str) -> bool {
-    section
-        .get(key)
-        .is_some_and(|node| matches!(&node.value, Value::Array(items) if items.is_empty()))
+    section.get(key).is_some_and(|node| matches!(&node.value, Value::Array(items) if items.is_empty()))
 }
 
 /// Whether the two cannot both be bound: `0.0.0.0` is a part of `[::]`.
@@ -255,13 +200,10 @@ fn same_socket(a: &ListenAddress, b: &ListenAddress) -> bool {
 
 /// `[::]` leaves IPv4 to the `0.0.0.0` of the same port.
 fn mark_v6_only(list: &mut [(ListenAddress, Spot)]) {
-    let any_v4 = list
-        .iter()
-        .filter(|(listen, _)| listen.address.is_ipv4() && listen.address.ip().is_unspecified());
-    let ports: HashSet<u16> = any_v4
-        .map(|(listen, _)| listen.address.port())
-        .filter(|port| *port != 0)
-        .collect();
+    let any_v4 =
+        list.iter().filter(|(listen, _)| listen.address.is_ipv4() && listen.address.ip().is_unspecified());
+    let ports: HashSet<u16> =
+        any_v4.map(|(listen, _)| listen.address.port()).filter(|port| *port != 0).collect();
     for (listen, _) in list {
         let address = listen.address;
         listen.only_v6 =

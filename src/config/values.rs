@@ -23,10 +23,7 @@ pub(super) struct Section<'t> {
 impl<'t> Section<'t> {
     /// The value of a key, `None` when it is not written.
     pub(super) fn get(&self, key: &'static str) -> Option<&'t Node> {
-        debug_assert!(
-            self.keys.keys.iter().any(|known| known.name == key),
-            "{key} is not in keys.rs"
-        );
+        debug_assert!(self.keys.keys.iter().any(|known| known.name == key), "{key} is not in keys.rs");
         self.table.get(key)
     }
 
@@ -64,16 +61,8 @@ impl Reader<'_> {
     }
 
     /// The table under a key; an empty one when it is not written or no table.
-    pub(super) fn table(
-        &mut self,
-        parent: Section<'_>,
-        key: &'static str,
-        example: &'static str,
-    ) -> Table {
-        let empty = Table {
-            entries: Vec::new(),
-            at: parent.table.at,
-        };
+    pub(super) fn table(&mut self, parent: Section<'_>, key: &'static str, example: &'static str) -> Table {
+        let empty = Table { entries: Vec::new(), at: parent.table.at };
         match parent.get(key).map(|node| (&node.value, node.at)) {
             None => empty,
             Some((Value::Table(table), _)) => table.clone(),
@@ -84,21 +73,8 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn wrong_type(
-        &mut self,
-        at: Spot,
-        key: &'static str,
-        expected: Expected,
-        found: &Value,
-    ) {
-        self.error(
-            at,
-            What::WrongType {
-                key,
-                expected,
-                found: found.kind(),
-            },
-        );
+    pub(super) fn wrong_type(&mut self, at: Spot, key: &'static str, expected: Expected, found: &Value) {
+        self.error(at, What::WrongType { key, expected, found: found.kind() });
     }
 
     pub(super) fn missing(&mut self, section: Section<'_>, key: &'static str) {
@@ -122,29 +98,12 @@ impl Reader<'_> {
         match amount::duration(text) {
             Ok(value) if value >= bounds.least && value <= bounds.most => value,
             Ok(_) => {
-                let (least, most) = (
-                    amount::show_duration(bounds.least),
-                    amount::show_duration(bounds.most),
-                );
-                self.error(
-                    node.at,
-                    What::OutOfRange {
-                        key,
-                        text: text.clone(),
-                        least,
-                        most,
-                    },
-                );
+                let (least, most) = (amount::show_duration(bounds.least), amount::show_duration(bounds.most));
+                self.error(node.at, What::OutOfRange { key, text: text.clone(), least, most });
                 bounds.default
             }
             Err(why) => {
-                self.error(
-                    node.at,
-                    What::BadDuration {
-                        text: text.clone(),
-                        why,
-                    },
-                );
+                self.error(node.at, What::BadDuration { text: text.clone(), why });
                 bounds.default
             }
         }
@@ -159,22 +118,12 @@ impl Reader<'_> {
     ) -> Duration {
         let value = self.duration(section, key, bounds);
         if value.subsec_nanos() != 0 {
-            self.error(
-                section.at(key),
-                What::WholeSeconds {
-                    text: amount::show_duration(value),
-                },
-            );
+            self.error(section.at(key), What::WholeSeconds { text: amount::show_duration(value) });
         }
         value
     }
 
-    pub(super) fn size(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-        bounds: &Bounded<u64>,
-    ) -> u64 {
+    pub(super) fn size(&mut self, section: Section<'_>, key: &'static str, bounds: &Bounded<u64>) -> u64 {
         self.size_or(section, key, bounds, bounds.default, false)
     }
 
@@ -201,11 +150,7 @@ impl Reader<'_> {
             return default;
         };
         let Value::Text(text) = &node.value else {
-            let expected = if unlimited {
-                Expected::SizeOrUnlimited
-            } else {
-                Expected::Size
-            };
+            let expected = if unlimited { Expected::SizeOrUnlimited } else { Expected::Size };
             self.wrong_type(node.at, key, expected, &node.value);
             return default;
         };
@@ -215,45 +160,22 @@ impl Reader<'_> {
         match amount::size(text) {
             Ok(value) if value >= bounds.least && value <= bounds.most => value,
             Ok(_) => {
-                let (least, most) = (
-                    amount::show_size(bounds.least),
-                    amount::show_size(bounds.most),
-                );
-                self.error(
-                    node.at,
-                    What::OutOfRange {
-                        key,
-                        text: text.clone(),
-                        least,
-                        most,
-                    },
-                );
+                let (least, most) = (amount::show_size(bounds.least), amount::show_size(bounds.most));
+                self.error(node.at, What::OutOfRange { key, text: text.clone(), least, most });
                 default
             }
             Err(why) => {
-                self.error(
-                    node.at,
-                    What::BadSize {
-                        text: text.clone(),
-                        why,
-                    },
-                );
+                self.error(node.at, What::BadSize { text: text.clone(), why });
                 default
             }
         }
     }
 
-    pub(super) fn count(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-        bounds: &Bounded<u64>,
-    ) -> u64 {
+    pub(super) fn count(&mut self, section: Section<'_>, key: &'static str, bounds: &Bounded<u64>) -> u64 {
         let Some(node) = section.get(key) else {
             return bounds.default;
         };
-        self.count_of(node, key, bounds, Expected::Count(bounds.default))
-            .unwrap_or(bounds.default)
+        self.count_of(node, key, bounds, Expected::Count(bounds.default)).unwrap_or(bounds.default)
     }
 
     /// A whole number within its bounds; `None` after an error.
@@ -275,42 +197,20 @@ impl Reader<'_> {
         let value = value.and_then(|value| u64::try_from(value).ok());
         let within = value.filter(|value| (bounds.least..=bounds.most).contains(value));
         if within.is_none() {
-            let text = self
-                .text(node.at.source)
-                .text
-                .get(node.at.start..node.at.end)
-                .unwrap_or("")
-                .to_owned();
+            let text =
+                self.text(node.at.source).text.get(node.at.start..node.at.end).unwrap_or("").to_owned();
             let (least, most) = (bounds.least.to_string(), bounds.most.to_string());
-            self.error(
-                node.at,
-                What::OutOfRange {
-                    key,
-                    text,
-                    least,
-                    most,
-                },
-            );
+            self.error(node.at, What::OutOfRange { key, text, least, most });
         }
         within
     }
 
     /// A count that fits the memory of this machine's word size by its bound.
-    pub(super) fn usize(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-        bounds: &Bounded<u64>,
-    ) -> usize {
+    pub(super) fn usize(&mut self, section: Section<'_>, key: &'static str, bounds: &Bounded<u64>) -> usize {
         usize::try_from(self.count(section, key, bounds)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn boolean(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-        default: bool,
-    ) -> bool {
+    pub(super) fn boolean(&mut self, section: Section<'_>, key: &'static str, default: bool) -> bool {
         let Some(node) = section.get(key) else {
             return default;
         };
@@ -323,12 +223,7 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn choice<C: Choice>(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-        default: C,
-    ) -> C {
+    pub(super) fn choice<C: Choice>(&mut self, section: Section<'_>, key: &'static str, default: C) -> C {
         let Some((text, at)) = self.word(section, key) else {
             return default;
         };
@@ -348,23 +243,11 @@ impl Reader<'_> {
         words: Vec<&'static str>,
     ) {
         let near = nearest(&text, words.iter().copied()).map(|(word, _)| word);
-        self.error(
-            at,
-            What::UnknownWord {
-                key,
-                text,
-                words,
-                near,
-            },
-        );
+        self.error(at, What::UnknownWord { key, text, words, near });
     }
 
     /// A text; `None` when it is not written or no text.
-    pub(super) fn word(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-    ) -> Option<(String, Spot)> {
+    pub(super) fn word(&mut self, section: Section<'_>, key: &'static str) -> Option<(String, Spot)> {
         let node = section.get(key)?;
         match &node.value {
             Value::Text(text) => Some((text.clone(), node.at)),
@@ -376,11 +259,7 @@ impl Reader<'_> {
     }
 
     /// A text that must not be empty.
-    pub(super) fn filled(
-        &mut self,
-        section: Section<'_>,
-        key: &'static str,
-    ) -> Option<(String, Spot)> {
+    pub(super) fn filled(&mut self, section: Section<'_>, key: &'static str) -> Option<(String, Spot)> {
         let (text, at) = self.word(section, key)?;
         if text.is_empty() {
             self.error(at, What::Empty { key });
@@ -418,10 +297,7 @@ impl Reader<'_> {
             if texts.len() >= defaults::ENTRIES_MAX {
                 self.error(
                     item.at,
-                    What::TooMany {
-                        what: "entries in one array",
-                        most: defaults::ENTRIES_MAX,
-                    },
+                    What::TooMany { what: "entries in one array", most: defaults::ENTRIES_MAX },
                 );
                 break;
             }

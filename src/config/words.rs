@@ -15,21 +15,13 @@ pub(super) struct Words {
 }
 
 fn words(message: impl Into<String>, label: impl Into<String>, advice: impl Into<String>) -> Words {
-    Words {
-        message: message.into(),
-        label: label.into(),
-        advice: advice.into(),
-    }
+    Words { message: message.into(), label: label.into(), advice: advice.into() }
 }
 
 /// A place as it stands in a sentence; flags have no line.
 pub(super) fn show_place(place: &Place) -> String {
     let file = place.file.display();
-    if place.line == 0 {
-        file.to_string()
-    } else {
-        format!("{file}:{}", place.line)
-    }
+    if place.line == 0 { file.to_string() } else { format!("{file}:{}", place.line) }
 }
 
 /// `a, b or c`
@@ -104,26 +96,15 @@ impl What {
             ),
             Self::Syntax { message, expected } => words(
                 message.clone(),
-                expected
-                    .as_ref()
-                    .map_or_else(String::new, |expected| format!("expected {expected}")),
+                expected.as_ref().map_or_else(String::new, |expected| format!("expected {expected}")),
                 "this is not TOML (https://toml.io): a line is `key = value`, text stands in quotes, a table is `[name]`",
             ),
             Self::KeyTwice { key, first } => words(
                 format!("`{key}` is written twice"),
-                first.map_or_else(
-                    || "the second time".to_owned(),
-                    |line| format!("first in line {line}"),
-                ),
+                first.map_or_else(|| "the second time".to_owned(), |line| format!("first in line {line}")),
                 "keep one of them",
             ),
-            Self::UnknownKey {
-                key,
-                table,
-                near,
-                elsewhere,
-                known,
-            } => {
+            Self::UnknownKey { key, table, near, elsewhere, known } => {
                 let place = if table.is_empty() {
                     "at the top of the file".to_owned()
                 } else {
@@ -131,19 +112,15 @@ impl What {
                 };
                 let message = format!("unknown key `{key}` {place}");
                 match (near, elsewhere) {
-                    (Some(near), _) => {
-                        words(message, "no key has this name", format!("write `{near}`"))
-                    }
+                    (Some(near), _) => words(message, "no key has this name", format!("write `{near}`")),
                     (None, Some("")) => words(
                         message,
                         "it is a key of the top",
                         format!("move `{key}` to the top of the file, above the first `[table]`"),
                     ),
-                    (None, Some(table)) => words(
-                        message,
-                        format!("it is a key of {table}"),
-                        format!("move `{key}` to {table}"),
-                    ),
+                    (None, Some(table)) => {
+                        words(message, format!("it is a key of {table}"), format!("move `{key}` to {table}"))
+                    }
                     (None, None) => words(
                         message,
                         "no key has this name",
@@ -156,32 +133,21 @@ impl What {
                 "nothing would enforce it",
                 "remove it, or run a version that has it",
             ),
-            Self::MissingKey { key, table } => words(
-                format!("`{key}` is missing in {table}"),
-                "",
-                format!("add {}", example(table, key)),
-            ),
-            Self::WrongType {
-                key,
-                expected,
-                found,
-            } => {
+            Self::MissingKey { key, table } => {
+                words(format!("`{key}` is missing in {table}"), "", format!("add {}", example(table, key)))
+            }
+            Self::WrongType { key, expected, found } => {
                 let (kind, advice) = expected.words(key);
-                words(
-                    format!("`{key}` must be {kind}"),
-                    format!("this is {found}"),
-                    advice,
-                )
+                words(format!("`{key}` must be {kind}"), format!("this is {found}"), advice)
             }
             Self::BadDuration { text, why } => words(
                 format!("\"{text}\" is not a duration"),
                 amount(*why, "d, h, m, s and ms"),
                 match why {
-                    Amount::NoUnit => format!(
-                        "write \"{text}s\" for seconds, or \"{text}m\", \"{text}h\", \"{text}d\""
-                    ),
-                    _ => "write a whole number with a unit, such as \"30s\", \"5m\" or \"1h30m\""
-                        .to_owned(),
+                    Amount::NoUnit => {
+                        format!("write \"{text}s\" for seconds, or \"{text}m\", \"{text}h\", \"{text}d\"")
+                    }
+                    _ => "write a whole number with a unit, such as \"30s\", \"5m\" or \"1h30m\"".to_owned(),
                 },
             ),
             Self::BadSize { text, why } => words(
@@ -191,49 +157,30 @@ impl What {
                     Amount::NoUnit => format!(
                         "write \"{text}B\" for octets, or \"{text}KiB\", \"{text}MiB\", \"{text}GiB\""
                     ),
-                    _ => {
-                        "write a whole number with a unit, such as \"64KiB\" or \"1GiB\"".to_owned()
-                    }
+                    _ => "write a whole number with a unit, such as \"64KiB\" or \"1GiB\"".to_owned(),
                 },
             ),
-            Self::NotANumber { text } => words(
-                format!("\"{text}\" is not a whole number"),
-                "",
-                "write it in digits, such as 1000",
-            ),
+            Self::NotANumber { text } => {
+                words(format!("\"{text}\" is not a whole number"), "", "write it in digits, such as 1000")
+            }
             Self::WholeSeconds { text } => words(
                 format!("\"{text}\" is not a number of whole seconds"),
                 "clients are told this time in seconds",
                 "leave the milliseconds out",
             ),
-            Self::OutOfRange {
-                key,
-                text,
-                least,
-                most,
-            } => words(
+            Self::OutOfRange { key, text, least, most } => words(
                 format!("`{key}` cannot be {text}"),
                 format!("from {least} to {most}"),
                 format!("write at least {least} and at most {most}"),
             ),
-            Self::UnknownWord {
-                key,
-                text,
-                words: known,
-                near,
-            } => words(
+            Self::UnknownWord { key, text, words: known, near } => words(
                 format!("`{key}` cannot be \"{text}\""),
                 "no such word",
-                near.map_or_else(
-                    || format!("write {}", either(known)),
-                    |near| format!("write \"{near}\""),
-                ),
+                near.map_or_else(|| format!("write {}", either(known)), |near| format!("write \"{near}\"")),
             ),
-            Self::Empty { key } => words(
-                format!("`{key}` is empty"),
-                "nothing is named here",
-                format!("write {}", filled(key)),
-            ),
+            Self::Empty { key } => {
+                words(format!("`{key}` is empty"), "nothing is named here", format!("write {}", filled(key)))
+            }
             Self::ListedTwice { key, text, first } => words(
                 format!("\"{text}\" is listed twice in `{key}`"),
                 format!("first at {}", show_place(first)),
@@ -288,10 +235,9 @@ impl What {
             Self::CertificateForm { why } => {
                 let (message, label) = match why {
                     CertificateForm::Nothing => ("source \"files\" names no file", ""),
-                    CertificateForm::Both => (
-                        "`directory` beside `certificate` or `key`",
-                        "one or the other",
-                    ),
+                    CertificateForm::Both => {
+                        ("`directory` beside `certificate` or `key`", "one or the other")
+                    }
                     CertificateForm::NoKey => ("`certificate` without its `key`", ""),
                     CertificateForm::NoCertificate => ("`key` without its `certificate`", ""),
                 };
@@ -342,9 +288,7 @@ impl What {
                 words("this path cannot be read", label, advice)
             }
             Self::BadPattern { rule, pattern, why } => words(
-                format!(
-                    "rule \"{rule}\" has a regular expression that cannot be read: \"{pattern}\""
-                ),
+                format!("rule \"{rule}\" has a regular expression that cannot be read: \"{pattern}\""),
                 why.message(),
                 "write it in the syntax of Erlang's `re` (PCRE), on bytes",
             ),
@@ -354,9 +298,7 @@ impl What {
                 "end it with \"*\"",
             ),
             Self::LiteralTooLong { rule } => words(
-                format!(
-                    "the path of rule \"{rule}\" has a segment of more than {LITERAL_BYTES_MAX} octets"
-                ),
+                format!("the path of rule \"{rule}\" has a segment of more than {LITERAL_BYTES_MAX} octets"),
                 "",
                 "shorten it, or put a variable in its place",
             ),
@@ -430,19 +372,19 @@ fn listen(text: &str, why: BadListen) -> Words {
         ),
         BadListen::Url => ("this is a URL", "write the address and the port alone, such as \"[::]:443\"".to_owned()),
     };
-    words(
-        format!("\"{text}\" is not an address to listen on"),
-        label,
-        advice,
-    )
+    words(format!("\"{text}\" is not an address to listen on"), label, advice)
 }
 
 fn host(text: &str, why: BadHost) -> (String, String) {
     let (label, advice) = match why {
         BadHost::Empty => ("a name is missing", "write a name such as \"example.com\"".to_owned()),
         BadHost::Url => ("this is a URL", "write the name alone, such as \"example.com\"".to_owned()),
-        BadHost::Port => ("a host has no port here", "leave out `:` and the port; they belong in [listen]".to_owned()),
-        BadHost::Path => ("a host has no path", "leave out `/` and what follows; paths belong in `dispatch`".to_owned()),
+        BadHost::Port => {
+            ("a host has no port here", "leave out `:` and the port; they belong in [listen]".to_owned())
+        }
+        BadHost::Path => {
+            ("a host has no path", "leave out `/` and what follows; paths belong in `dispatch`".to_owned())
+        }
         BadHost::TrailingDot => (
             "without a dot at the end",
             format!("write \"{}\"; requests with the dot are understood too", text.trim_end_matches('.')),
@@ -453,14 +395,19 @@ fn host(text: &str, why: BadHost) -> (String, String) {
         ),
         BadHost::Wildcard => (
             "`*` stands alone, or for whole labels at the front",
-            "write \"*.example.com\" for every name below example.com, or \"*\" for the fallback site".to_owned(),
+            "write \"*.example.com\" for every name below example.com, or \"*\" for the fallback site"
+                .to_owned(),
         ),
-        BadHost::EmptyLabel => ("two dots, or one at the front", "write a name such as \"example.com\"".to_owned()),
+        BadHost::EmptyLabel => {
+            ("two dots, or one at the front", "write a name such as \"example.com\"".to_owned())
+        }
         BadHost::TooLong => (
             "at most 63 characters between dots and 253 in all (RFC 1035)",
             "no client can ask for such a name; shorten it".to_owned(),
         ),
-        BadHost::Hyphen => ("`-` stands inside a label only", "write a name such as \"my-site.example.com\"".to_owned()),
+        BadHost::Hyphen => {
+            ("`-` stands inside a label only", "write a name such as \"my-site.example.com\"".to_owned())
+        }
         BadHost::Character(bad) => {
             return (
                 format!("{bad:?} is no character of a name"),
@@ -493,10 +440,7 @@ fn upstream(text: &str, why: BadUpstream) -> Words {
             "an upstream has no path",
             "leave out what follows the host and port: requests keep their own target".to_owned(),
         ),
-        BadUpstream::User => (
-            "an upstream has no user",
-            "leave out what is before `@`".to_owned(),
-        ),
+        BadUpstream::User => ("an upstream has no user", "leave out what is before `@`".to_owned()),
         BadUpstream::BadPort => ("a port is a number from 1 to 65535", FORMS.to_owned()),
         BadUpstream::Host(why) => {
             let (label, _) = host(text, why);
@@ -508,10 +452,7 @@ fn upstream(text: &str, why: BadUpstream) -> Words {
         ),
         BadUpstream::UnixUrl => (
             "one `/` after `unix:`",
-            format!(
-                "write \"unix:/{}\"",
-                text.trim_start_matches("unix:").trim_start_matches('/')
-            ),
+            format!("write \"unix:/{}\"", text.trim_start_matches("unix:").trim_start_matches('/')),
         ),
         BadUpstream::UnixTooLong => (
             "the path of a socket has at most 107 octets, none of them zero (unix(7))",
@@ -532,8 +473,7 @@ fn example(table: &str, key: &str) -> String {
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
         ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),
-        _ => "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it"
-            .to_owned(),
+        _ => "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it".to_owned(),
     }
 }
 

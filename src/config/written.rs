@@ -33,28 +33,15 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new(name: Arc<Path>, text: String, is_flag: bool) -> Self {
-        let after = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at + 1);
+        let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after).collect();
-        Self {
-            name,
-            text,
-            is_flag,
-            broken_lines: Vec::new(),
-            lines,
-        }
+        Self { name, text, is_flag, broken_lines: Vec::new(), lines }
     }
 
     /// Line from 1 and where it starts.
     fn line_start(&self, at: usize) -> (u32, usize) {
         let line = self.lines.partition_point(|start| *start <= at).max(1);
-        (
-            u32::try_from(line).unwrap_or(u32::MAX),
-            self.lines.get(line - 1).copied().unwrap_or(0),
-        )
+        (u32::try_from(line).unwrap_or(u32::MAX), self.lines.get(line - 1).copied().unwrap_or(0))
     }
 
     pub(super) fn line(&self, at: usize) -> u32 {
@@ -64,43 +51,19 @@ impl Text {
     /// A flag has line 0 and column 0.
     pub(super) fn place(&self, at: usize) -> Place {
         if self.is_flag {
-            return Place {
-                file: self.name.clone(),
-                line: 0,
-                column: 0,
-            };
+            return Place { file: self.name.clone(), line: 0, column: 0 };
         }
         let (line, start) = self.line_start(at);
-        let column = self
-            .text
-            .get(start..at)
-            .map_or(0, |before| before.chars().count())
-            + 1;
-        Place {
-            file: self.name.clone(),
-            line,
-            column: u32::try_from(column).unwrap_or(u32::MAX),
-        }
+        let column = self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1;
+        Place { file: self.name.clone(), line, column: u32::try_from(column).unwrap_or(u32::MAX) }
     }
 
     /// Octets to a place in this text; the end of its line when the line is shorter.
     pub(super) fn offset(&self, place: &Place) -> usize {
-        let start = self
-            .lines
-            .get(place.line.max(1) as usize - 1)
-            .copied()
-            .unwrap_or(self.text.len());
-        let line = self
-            .text
-            .get(start..)
-            .and_then(|rest| rest.split('\n').next())
-            .unwrap_or("");
+        let start = self.lines.get(place.line.max(1) as usize - 1).copied().unwrap_or(self.text.len());
+        let line = self.text.get(start..).and_then(|rest| rest.split('\n').next()).unwrap_or("");
         let column = place.column.max(1) as usize - 1;
-        start
-            + line
-                .char_indices()
-                .nth(column)
-                .map_or(line.len(), |(at, _)| at)
+        start + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
     }
 
     /// The line that holds `start`, and how many of its characters the stretch covers, at least 1.
@@ -110,10 +73,7 @@ impl Text {
         let line = rest.split('\n').next().unwrap_or("");
         let line = line.strip_suffix('\r').unwrap_or(line);
         let end = end.min(line_start + line.len());
-        let marked = self
-            .text
-            .get(start..end.max(start))
-            .map_or(0, |marked| marked.chars().count());
+        let marked = self.text.get(start..end.max(start)).map_or(0, |marked| marked.chars().count());
         (line, marked.max(1))
     }
 }
@@ -169,10 +129,7 @@ pub(super) struct Entry {
 
 impl Table {
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
-        self.entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.node)
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     /// Puts a value in the place of the one written, or adds it.
@@ -180,27 +137,14 @@ impl Table {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
             entry.node = node;
         } else {
-            self.entries.push(Entry {
-                key: key.to_owned(),
-                key_at: node.at,
-                node,
-            });
+            self.entries.push(Entry { key: key.to_owned(), key_at: node.at, node });
         }
     }
 
     /// The table of that name, made at `at` when it is missing; `None` when something else has the name.
     pub(super) fn table_mut(&mut self, key: &str, at: Spot) -> Option<&mut Table> {
         if self.get(key).is_none() {
-            self.set(
-                key,
-                Node {
-                    value: Value::Table(Table {
-                        entries: Vec::new(),
-                        at,
-                    }),
-                    at,
-                },
-            );
+            self.set(key, Node { value: Value::Table(Table { entries: Vec::new(), at }), at });
         }
         let entry = self.entries.iter_mut().find(|entry| entry.key == key)?;
         match &mut entry.node.value {
@@ -212,44 +156,26 @@ impl Table {
 
 /// What the parser did not like.
 pub(super) enum Broken {
-    Syntax {
-        message: String,
-        expected: Option<String>,
-    },
-    KeyTwice {
-        key: String,
-        first: Option<u32>,
-    },
+    Syntax { message: String, expected: Option<String> },
+    KeyTwice { key: String, first: Option<u32> },
 }
 
 /// Parses a file. What can be read of it is read, even when parts are broken.
 pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) {
     let (root, errors) = DeTable::parse_recoverable(&text.text);
-    let whole = Spot {
-        source,
-        start: 0,
-        end: 0,
-    };
+    let whole = Spot { source, start: 0, end: 0 };
     let table = convert_table(source, text, root.get_ref(), whole);
     let mut broken: Vec<(Spot, Broken)> = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or(text.text.len()..text.text.len());
         let at = spot(source, text, span);
         // One mistake often breaks the rest of its line as well: the first message says it best.
-        if broken
-            .iter()
-            .any(|(before, _)| text.line(before.start) == text.line(at.start))
-        {
+        if broken.iter().any(|(before, _)| text.line(before.start) == text.line(at.start)) {
             continue;
         }
         let message = error.message();
         let what = if message == "duplicate key" {
-            let key = text
-                .text
-                .get(at.start..at.end)
-                .unwrap_or("")
-                .trim_matches(['"', '\''])
-                .to_owned();
+            let key = text.text.get(at.start..at.end).unwrap_or("").trim_matches(['"', '\'']).to_owned();
             let first = first_of(text, &table, &key, at).map(|first| text.line(first));
             Broken::KeyTwice { key, first }
         } else {
@@ -257,10 +183,7 @@ pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) 
                 Some((message, expected)) => (message, Some(expected.to_owned())),
                 None => (message, None),
             };
-            Broken::Syntax {
-                message: message.to_owned(),
-                expected,
-            }
+            Broken::Syntax { message: message.to_owned(), expected }
         };
         broken.push((at, what));
     }
@@ -278,11 +201,7 @@ fn spot(source: usize, text: &Text, span: std::ops::Range<usize>) -> Spot {
         at
     };
     let start = floor(span.start);
-    Spot {
-        source,
-        start,
-        end: floor(span.end).max(start),
-    }
+    Spot { source, start, end: floor(span.end).max(start) }
 }
 
 fn convert(source: usize, text: &Text, value: &DeValue<'_>, at: Spot) -> Value {
@@ -297,10 +216,7 @@ fn convert(source: usize, text: &Text, value: &DeValue<'_>, at: Spot) -> Value {
         DeValue::Array(array) => {
             let node = |item: &toml::Spanned<DeValue<'_>>| {
                 let at = spot(source, text, item.span());
-                Node {
-                    value: convert(source, text, item.get_ref(), at),
-                    at,
-                }
+                Node { value: convert(source, text, item.get_ref(), at), at }
             };
             Value::Array(array.iter().map(node).collect())
         }
@@ -310,18 +226,12 @@ fn convert(source: usize, text: &Text, value: &DeValue<'_>, at: Spot) -> Value {
 
 // The parser bounds the nesting (80), so recursion here ends.
 fn convert_table(source: usize, text: &Text, table: &DeTable<'_>, at: Spot) -> Table {
-    let entry = |(key, value): (
-        &toml::Spanned<toml::de::DeString<'_>>,
-        &toml::Spanned<DeValue<'_>>,
-    )| {
+    let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
         let at = spot(source, text, value.span());
         Entry {
             key: key.get_ref().to_string(),
             key_at: spot(source, text, key.span()),
-            node: Node {
-                value: convert(source, text, value.get_ref(), at),
-                at,
-            },
+            node: Node { value: convert(source, text, value.get_ref(), at), at },
         }
     };
     let mut entries: Vec<Entry> = table.iter().map(entry).collect();
@@ -345,11 +255,7 @@ fn first_of(text: &Text, root: &Table, key: &str, at: Spot) -> Option<usize> {
         }
         return None;
     }
-    let is_inline = |table: &Table| {
-        text.text
-            .get(table.at.start..)
-            .is_some_and(|text| text.starts_with('{'))
-    };
+    let is_inline = |table: &Table| text.text.get(table.at.start..).is_some_and(|text| text.starts_with('{'));
     let mut best = root;
     let mut best_inline = false;
     let mut stack = vec![root];
@@ -366,19 +272,14 @@ fn first_of(text: &Text, root: &Table, key: &str, at: Spot) -> Option<usize> {
         for entry in &table.entries {
             match &entry.node.value {
                 Value::Table(table) => stack.push(table),
-                Value::Array(items) => {
-                    stack.extend(items.iter().filter_map(|item| match &item.value {
-                        Value::Table(table) => Some(table),
-                        _ => None,
-                    }))
-                }
+                Value::Array(items) => stack.extend(items.iter().filter_map(|item| match &item.value {
+                    Value::Table(table) => Some(table),
+                    _ => None,
+                })),
                 _ => {}
             }
         }
     }
-    let first = best
-        .entries
-        .iter()
-        .find(|entry| entry.key == key && entry.key_at.start < at.start);
+    let first = best.entries.iter().find(|entry| entry.key == key && entry.key_at.start < at.start);
     first.map(|entry| entry.key_at.start)
 }

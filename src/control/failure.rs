@@ -17,7 +17,10 @@ pub enum StartFailure {
     Certificates(Vec<(String, CertificateProblem)>),
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
-    Worker { worker: usize, error: io::Error },
+    Worker {
+        worker: usize,
+        error: io::Error,
+    },
     /// A thread, a pipe or a signal handler could not be set up.
     System(io::Error),
     /// A signal said stop before all workers had started.
@@ -90,5 +93,9 @@ fn lines<T>(
 }
 
 fn at(place: &Place) -> String {
+    if place.line == 0 {
+        // A flag.
+        return place.file.display().to_string();
+    }
     format!("{}:{}:{}", place.file.display(), place.line, place.column)
 }

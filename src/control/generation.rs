@@ -15,8 +15,8 @@ use crate::config::{
 use crate::dispatch::{Ports, Sites};
 use crate::http::Scheme;
 use crate::tls::{
-    self,     Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions, TicketKeys,
-    TlsProblem, Versions,
+    self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
+    TicketKeys, TlsProblem, Versions,
 };
 
 /// Builds a generation for listeners bound to `addresses`.
@@ -31,7 +31,8 @@ pub fn build(config: Config, addresses: &[(Scheme, SocketAddr)]) -> Result<Gener
     let (endpoints, upstreams) = endpoints(&config)?;
     let certificates = certificates(&config, &configs)?;
     let dates: Arc<dyn tls::Clock> = Arc::new(SystemClock::new());
-    let sessions = sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+    let sessions =
+        sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
 
     let mut served = Vec::with_capacity(config.sites.len());
     let mut problems = Vec::new();
@@ -105,9 +106,8 @@ fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> Serve
 }
 
 fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
-    let bound = |scheme| {
-        addresses.iter().find(|(of, _)| *of == scheme).map_or(0, |(_, address)| address.port())
-    };
+    let bound =
+        |scheme| addresses.iter().find(|(of, _)| *of == scheme).map_or(0, |(_, address)| address.port());
     config.listen.ports(bound(Scheme::Http), bound(Scheme::Https))
 }
 
@@ -250,7 +250,8 @@ fn certificates(
         }
         let names: Vec<String> =
             site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
-        let sources: Vec<certs::Source> = site.certificate.iter().map(|written| source(&written.source)).collect();
+        let sources: Vec<certs::Source> =
+            site.certificate.iter().map(|written| source(&written.source)).collect();
         match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
             Ok(found) => {
                 for warning in &found.warnings {
@@ -269,9 +270,7 @@ fn source(written: &config::Source) -> certs::Source {
         config::Source::Files { certificate, key } => {
             certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
         }
-        config::Source::Directory { directory } => {
-            certs::Source::Directory { directory: directory.clone() }
-        }
+        config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
             key: match key {
                 SelfSignedKey::Ours => None,

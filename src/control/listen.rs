@@ -41,11 +41,9 @@ pub fn bind(config: &Config, workers: usize) -> Result<Vec<Bound>, Vec<BindFailu
     for (scheme, listen) in http.chain(https) {
         match bind_all(scheme, listen, workers) {
             Ok(all) => bound.push(all),
-            Err(error) => failures.push(BindFailure {
-                place: listen.place.clone(),
-                address: listen.address,
-                error,
-            }),
+            Err(error) => {
+                failures.push(BindFailure { place: listen.place.clone(), address: listen.address, error })
+            }
         }
     }
     if failures.is_empty() { Ok(bound) } else { Err(failures) }
@@ -63,27 +61,32 @@ pub fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<Listener>> {
 }
 
 fn bind_all(scheme: Scheme, listen: &ListenAddress, workers: usize) -> io::Result<Bound> {
-    let mut address = listen.address;
-    let mut sockets = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        // Port 0: the first socket gets a port and the others join it.
-        let socket = bind_one(address, listen.only_v6)?;
-        address = socket.local_addr()?;
-        sockets.push(socket);
+    // The first socket takes the address for itself: one that another process listens on is refused, which
+    // sharing it would hide. Then it lets the others in. Port 0 gets its number here.
+    let first = socket(listen.address, listen.only_v6)?;
+    first.bind(&SockAddr::from(listen.address))?;
+    first.listen(BACKLOG)?;
+    first.set_reuse_port(true)?;
+    let first = TcpListener::from(first);
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        let next = socket(address, listen.only_v6)?;
+        next.set_reuse_port(true)?;
+        next.bind(&SockAddr::from(address))?;
+        next.listen(BACKLOG)?;
+        sockets.push(next.into());
     }
     Ok(Bound { scheme, address, sockets })
 }
 
-fn bind_one(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
     // Accepted sockets inherit it: no system call for each connection.
     socket.set_tcp_nodelay(true)?;
-    socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -102,9 +102,7 @@ fn start_workers(
             wake: woken,
         };
         let events = events.clone();
-        worker
-            .start(move |report| drop(events.send(Event::Worker(report))))
-            .map_err(StartFailure::System)?;
+        worker.start(move |report| drop(events.send(Event::Worker(report)))).map_err(StartFailure::System)?;
         workers.push(Running { orders, wake, counters });
     }
     Ok(workers)
@@ -203,15 +201,17 @@ fn log_totals(workers: &[Running]) {
             }
         }
     }
-    let counted: Vec<String> =
-        totals.iter().filter(|(_, value)| *value > 0).map(|(name, value)| format!("{name}={value}")).collect();
+    let counted: Vec<String> = totals
+        .iter()
+        .filter(|(_, value)| *value > 0)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     tracing::info!("ended: {}", counted.join(" "));
 }
 
 fn cores_allowed() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None).unwrap_or_default();
-    let cores: Vec<usize> =
-        (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
+    let cores: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
     if cores.is_empty() { vec![0] } else { cores }
 }
 

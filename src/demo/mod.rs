@@ -42,12 +42,7 @@ fn serve(http: &str, https: &str) -> Result<(), String> {
     ended.map(|_| ()).map_err(|failure| failure.to_string())
 }
 
-fn configuration(
-    http: &str,
-    https: &str,
-    site_server: SocketAddr,
-    state: &Path,
-) -> Result<Config, String> {
+fn configuration(http: &str, https: &str, site_server: SocketAddr, state: &Path) -> Result<Config, String> {
     let text = CONFIGURATION.replace("127.0.0.1:8000", &site_server.to_string());
     let text = format!("state_directory = \"{}\"\n{text}", state.display());
     let overrides =

@@ -91,11 +91,7 @@ fn term(cursor: &mut Cursor<'_>, depth: usize) -> Result<Term, TermError> {
     }
     let (line, column) = cursor.place();
     let value = value(cursor, depth)?;
-    Ok(Term {
-        value,
-        line,
-        column,
-    })
+    Ok(Term { value, line, column })
 }
 
 fn value(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
@@ -122,9 +118,7 @@ fn value(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
         Some('"') => cursor.strings().map(Value::String),
         Some('~') => cursor.sigil(),
         Some('\'') => cursor.quoted_atom().map(Value::Atom),
-        Some('$') => cursor
-            .character()
-            .map(|c| Value::Integer(i64::from(u32::from(c)))),
+        Some('$') => cursor.character().map(|c| Value::Integer(i64::from(u32::from(c)))),
         Some('0'..='9') => cursor.number(false),
         Some(sign @ ('-' | '+')) => {
             cursor.bump();
@@ -143,9 +137,7 @@ fn value(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
             Some(atom) => Ok(Value::Atom(atom)),
             None => cursor.function(),
         },
-        Some(found) if found == '_' || found.is_uppercase() => {
-            Err(cursor.error(WrongTerm::Variable))
-        }
+        Some(found) if found == '_' || found.is_uppercase() => Err(cursor.error(WrongTerm::Variable)),
         Some('?') => Err(cursor.error(WrongTerm::Macro)),
         Some(found) => Err(cursor.error(WrongTerm::Unexpected(found))),
         None => Err(cursor.error(WrongTerm::NoTerm)),
@@ -154,10 +146,7 @@ fn value(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
 
 fn starts_term(found: char) -> bool {
     scan::starts_atom(found)
-        || matches!(
-            found,
-            '{' | '[' | '<' | '(' | '"' | '~' | '\'' | '$' | '0'..='9' | '_'
-        )
+        || matches!(found, '{' | '[' | '<' | '(' | '"' | '~' | '\'' | '$' | '0'..='9' | '_')
         || found.is_uppercase()
 }
 
@@ -169,18 +158,10 @@ impl Unclosed {
     fn or(self, cursor: &Cursor<'_>, found: Option<char>) -> TermError {
         let Unclosed(opened, line, column) = self;
         match found {
-            None => TermError {
-                line,
-                column,
-                wrong: WrongTerm::Unclosed(opened),
-            },
+            None => TermError { line, column, wrong: WrongTerm::Unclosed(opened) },
             Some(found) if starts_term(found) => cursor.error(WrongTerm::NoComma),
             // A dot that ends a term, long before the bracket is closed: the bracket is the mistake.
-            Some('.') => TermError {
-                line,
-                column,
-                wrong: WrongTerm::Unclosed(opened),
-            },
+            Some('.') => TermError { line, column, wrong: WrongTerm::Unclosed(opened) },
             Some(found) => cursor.error(WrongTerm::Unexpected(found)),
         }
     }
@@ -250,30 +231,18 @@ fn list(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
     if !cursor.take(']') {
         return Err(unclosed.or(cursor, cursor.peek()));
     }
-    let Term {
-        value,
-        line,
-        column,
-    } = end;
+    let Term { value, line, column } = end;
     let tail = match value {
         Value::List { items: more, tail } => {
             items.extend(more);
             tail
         }
         Value::String(text) => {
-            let character = |c| Term {
-                value: Value::Integer(i64::from(u32::from(c))),
-                line,
-                column,
-            };
+            let character = |c| Term { value: Value::Integer(i64::from(u32::from(c))), line, column };
             items.extend(text.chars().map(character));
             None
         }
-        value => Some(Box::new(Term {
-            value,
-            line,
-            column,
-        })),
+        value => Some(Box::new(Term { value, line, column })),
     };
     Ok(Value::List { items, tail })
 }
@@ -285,11 +254,7 @@ fn map(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
     cursor.skip_blanks();
     if !cursor.take('{') {
         // A record, `#name{`, has no meaning without its definition.
-        return Err(TermError {
-            line,
-            column,
-            wrong: WrongTerm::Record,
-        });
+        return Err(TermError { line, column, wrong: WrongTerm::Record });
     }
     let mut pairs = Vec::new();
     cursor.skip_blanks();
@@ -347,26 +312,15 @@ fn binary(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, TermError> {
                     return Err(error);
                 };
                 cursor.skip_blanks();
-                let unit = if cursor.take(':') {
-                    Some(small_integer(cursor, depth)?)
-                } else {
-                    None
-                };
-                specification
-                    .add(&word, unit)
-                    .map_err(|wrong| TermError { wrong, ..error })?;
+                let unit = if cursor.take(':') { Some(small_integer(cursor, depth)?) } else { None };
+                specification.add(&word, unit).map_err(|wrong| TermError { wrong, ..error })?;
                 cursor.skip_blanks();
                 if !cursor.take('-') {
                     break;
                 }
             }
         }
-        bits.push(segment.value, specification)
-            .map_err(|wrong| TermError {
-                line,
-                column,
-                wrong,
-            })?;
+        bits.push(segment.value, specification).map_err(|wrong| TermError { line, column, wrong })?;
         match cursor.peek() {
             Some(',') => cursor.bump(),
             _ if cursor.take_text(">>") => return Ok(bits.into_value()),
@@ -414,26 +368,21 @@ enum Encoding {
 
 /// `%% -*- coding: latin-1 -*-` in one of the first two lines.
 fn declared_encoding(text: &[u8]) -> Option<Encoding> {
-    text.split(|&octet| octet == b'\n')
-        .take(2)
-        .find_map(|line| {
-            let comment = line.trim_ascii_start().strip_prefix(b"%")?;
-            let at = memchr::memmem::find(comment, b"coding")?;
-            let after = comment.get(at + b"coding".len()..)?.trim_ascii_start();
-            let name = after
-                .strip_prefix(b":")
-                .or_else(|| after.strip_prefix(b"="))?
-                .trim_ascii_start();
-            let in_name = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'-';
-            let name = name.split(|octet| !in_name(octet)).next()?;
-            if name.eq_ignore_ascii_case(b"latin-1") {
-                Some(Encoding::Latin1)
-            } else if name.eq_ignore_ascii_case(b"utf-8") {
-                Some(Encoding::Utf8)
-            } else {
-                None
-            }
-        })
+    text.split(|&octet| octet == b'\n').take(2).find_map(|line| {
+        let comment = line.trim_ascii_start().strip_prefix(b"%")?;
+        let at = memchr::memmem::find(comment, b"coding")?;
+        let after = comment.get(at + b"coding".len()..)?.trim_ascii_start();
+        let name = after.strip_prefix(b":").or_else(|| after.strip_prefix(b"="))?.trim_ascii_start();
+        let in_name = |octet: &u8| octet.is_ascii_alphanumeric() || *octet == b'-';
+        let name = name.split(|octet| !in_name(octet)).next()?;
+        if name.eq_ignore_ascii_case(b"latin-1") {
+            Some(Encoding::Latin1)
+        } else if name.eq_ignore_ascii_case(b"utf-8") {
+            Some(Encoding::Utf8)
+        } else {
+            None
+        }
+    })
 }
 
 #[cfg(test)]

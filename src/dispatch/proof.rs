@@ -52,14 +52,7 @@ pub fn prove(sites: &Sites, facts: &[SiteFacts<'_>]) -> Vec<Finding> {
             (true, Some(_)) => Some(Strict::Own),
             _ => of_another(id, site, &subdomains),
         };
-        let prover = Prover {
-            sites,
-            facts,
-            id,
-            site,
-            facts_here,
-            hsts,
-        };
+        let prover = Prover { sites, facts, id, site, facts_here, hsts };
         prover.site(&mut findings);
         for (index, reach) in reach(site).into_iter().enumerate() {
             prover.rule(index, &reach, &mut findings);
@@ -94,24 +87,14 @@ fn bare(host: &str) -> String {
 
 /// The HSTS that another site sends for a host of this one.
 fn of_another(id: SiteId, site: &Site, subdomains: &HashMap<String, SiteId>) -> Option<Strict> {
-    site.written
-        .hosts
-        .iter()
-        .chain(&site.written.aliases)
-        .find_map(|host| {
-            let name = bare(host);
-            let itself = host.starts_with("*.").then_some(name.as_str());
-            let above = name
-                .match_indices('.')
-                .filter_map(|(dot, _)| name.get(dot + 1..));
-            let mut names = itself.into_iter().chain(above);
-            let other = names
-                .find_map(|name| subdomains.get(name).copied().filter(|&other| other != id))?;
-            Some(Strict::Other {
-                site: other,
-                host: host.clone(),
-            })
-        })
+    site.written.hosts.iter().chain(&site.written.aliases).find_map(|host| {
+        let name = bare(host);
+        let itself = host.starts_with("*.").then_some(name.as_str());
+        let above = name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
+        let mut names = itself.into_iter().chain(above);
+        let other = names.find_map(|name| subdomains.get(name).copied().filter(|&other| other != id))?;
+        Some(Strict::Other { site: other, host: host.clone() })
+    })
 }
 
 struct Prover<'a> {
@@ -129,19 +112,12 @@ impl Prover<'_> {
         let place = self.facts_here.place.clone();
         if let (false, Some(Strict::Other { site, host })) = (written.ssl, &self.hsts) {
             let of = self.name(*site);
-            let proved = Proved::CutOffByHsts {
-                site: written.name.clone(),
-                host: host.clone(),
-                of,
-            };
+            let proved = Proved::CutOffByHsts { site: written.name.clone(), host: host.clone(), of };
             findings.push(self.finding(Severity::Error, place, self.place_of(*site), proved));
         } else if let (true, Some(hsts)) = (self.default_is_http(), &self.hsts)
             && let Some(other) = self.default_page()
         {
-            let proved = Proved::SiteLoopsUnderHsts {
-                site: written.name.clone(),
-                of: self.of(hsts),
-            };
+            let proved = Proved::SiteLoopsUnderHsts { site: written.name.clone(), of: self.of(hsts) };
             findings.push(self.finding(Severity::Error, place, other, proved));
         }
     }
@@ -159,49 +135,28 @@ impl Prover<'_> {
         let ports = self.sites.ports;
         let (severity, other, proved) = match rule.ssl {
             Some(Ssl::Https) if !written.ssl => {
-                let proved = Proved::SiteWithoutHttps {
-                    rule: name,
-                    site: written.name.clone(),
-                };
+                let proved = Proved::SiteWithoutHttps { rule: name, site: written.name.clone() };
                 (Severity::Error, Some(self.facts_here.place.clone()), proved)
             }
-            Some(Ssl::Https) if ports.https.is_none() => (
-                Severity::Error,
-                None,
-                Proved::NoHttpsListener { rule: name },
-            ),
+            Some(Ssl::Https) if ports.https.is_none() => {
+                (Severity::Error, None, Proved::NoHttpsListener { rule: name })
+            }
             // Without https nobody is sent to http.
             Some(Ssl::Http) if !written.ssl || ports.https.is_none() => return,
-            Some(Ssl::Http) if ports.http.is_none() => (
-                Severity::Warning,
-                None,
-                Proved::NoHttpListener { rule: name },
-            ),
+            Some(Ssl::Http) if ports.http.is_none() => {
+                (Severity::Warning, None, Proved::NoHttpListener { rule: name })
+            }
             Some(Ssl::Http) => match &self.hsts {
                 Some(hsts) => {
                     let other = match hsts {
                         Strict::Own => Some(self.facts_here.place.clone()),
                         Strict::Other { site, .. } => self.place_of(*site),
                     };
-                    (
-                        Severity::Error,
-                        other,
-                        Proved::LoopUnderHsts {
-                            rule: name,
-                            of: self.of(hsts),
-                        },
-                    )
+                    (Severity::Error, other, Proved::LoopUnderHsts { rule: name, of: self.of(hsts) })
                 }
                 None if written.is_secure && !self.facts_here.session_cookies.is_empty() => {
                     let cookies = self.facts_here.session_cookies.to_vec();
-                    (
-                        Severity::Warning,
-                        None,
-                        Proved::SessionDoesNotReach {
-                            rule: name,
-                            cookies,
-                        },
-                    )
+                    (Severity::Warning, None, Proved::SessionDoesNotReach { rule: name, cookies })
                 }
                 None => return,
             },
@@ -225,11 +180,7 @@ impl Prover<'_> {
     fn default_is_http(&self) -> bool {
         let written = &self.site.written;
         let ports = self.sites.ports;
-        written.ssl
-            && !written.is_secure
-            && !written.is_ssl
-            && ports.http.is_some()
-            && ports.https.is_some()
+        written.ssl && !written.is_secure && !written.is_ssl && ports.http.is_some() && ports.https.is_some()
     }
 
     /// The place of a rule without `ssl`, or none when only paths without a rule have none either; none at
@@ -253,53 +204,24 @@ impl Prover<'_> {
     }
 
     fn name(&self, site: SiteId) -> String {
-        self.sites
-            .get(site)
-            .map(|site| site.name().to_owned())
-            .unwrap_or_default()
+        self.sites.get(site).map(|site| site.name().to_owned()).unwrap_or_default()
     }
 
     fn place_of(&self, site: SiteId) -> Option<Place> {
-        self.facts
-            .get(site.index())
-            .map(|facts| facts.place.clone())
+        self.facts.get(site.index()).map(|facts| facts.place.clone())
     }
 
-    fn finding(
-        &self,
-        severity: Severity,
-        place: Place,
-        other: Option<Place>,
-        proved: Proved,
-    ) -> Finding {
-        Finding {
-            severity,
-            site: self.id,
-            place,
-            other,
-            proved,
-        }
+    fn finding(&self, severity: Severity, place: Place, other: Option<Place>, proved: Proved) -> Finding {
+        Finding { severity, site: self.id, place, other, proved }
     }
 }
 
 /// Said once, at the first site.
 fn one_port(sites: &Sites, facts: &[SiteFacts<'_>]) -> Option<Finding> {
-    let port = sites
-        .ports
-        .http
-        .filter(|_| sites.ports.http == sites.ports.https)?;
-    let ((site, _), facts) = sites
-        .iter()
-        .zip(facts)
-        .find(|((_, site), _)| site.written.ssl)?;
+    let port = sites.ports.http.filter(|_| sites.ports.http == sites.ports.https)?;
+    let ((site, _), facts) = sites.iter().zip(facts).find(|((_, site), _)| site.written.ssl)?;
     let place = facts.place.clone();
-    Some(Finding {
-        severity: Severity::Error,
-        site,
-        place,
-        other: None,
-        proved: Proved::OnePort { port },
-    })
+    Some(Finding { severity: Severity::Error, site, place, other: None, proved: Proved::OnePort { port } })
 }
 
 #[cfg(test)]

@@ -122,12 +122,7 @@ impl std::error::Error for PathError {}
 /// The first thing wrong; offsets are octets into `path`.
 pub fn parse_path(path: &str) -> Result<Vec<Element>, PathError> {
     let Some(rest) = path.strip_prefix('/') else {
-        return Err(PathError {
-            segment: 0,
-            offset: 0,
-            length: 0,
-            wrong: WrongPath::NoLeadingSlash,
-        });
+        return Err(PathError { segment: 0, offset: 0, length: 0, wrong: WrongPath::NoLeadingSlash });
     };
     let mut elements = Vec::new();
     let mut start = 1;
@@ -139,11 +134,8 @@ pub fn parse_path(path: &str) -> Result<Vec<Element>, PathError> {
             // The last empty segment, which targets drop too: "/a/" is "/a".
             return Ok(elements);
         }
-        let placed = |error: PathError| PathError {
-            segment: elements.len(),
-            offset: start + error.offset,
-            ..error
-        };
+        let placed =
+            |error: PathError| PathError { segment: elements.len(), offset: start + error.offset, ..error };
         if elements.len() == SEGMENTS_MAX {
             return Err(placed(whole(segment, WrongPath::TooLong)));
         }
@@ -168,16 +160,10 @@ pub fn parse_path(path: &str) -> Result<Vec<Element>, PathError> {
 /// The first thing wrong; offsets are octets into the string of the segment that `segment` names.
 pub fn parse_segments<S: AsRef<str>>(segments: &[S]) -> Result<Vec<Element>, PathError> {
     if let Some(extra) = segments.get(SEGMENTS_MAX) {
-        return Err(PathError {
-            segment: SEGMENTS_MAX,
-            ..whole(extra.as_ref(), WrongPath::TooLong)
-        });
+        return Err(PathError { segment: SEGMENTS_MAX, ..whole(extra.as_ref(), WrongPath::TooLong) });
     }
     let read = |(index, segment): (usize, &S)| {
-        parse_segment(segment.as_ref()).map_err(|error| PathError {
-            segment: index,
-            ..error
-        })
+        parse_segment(segment.as_ref()).map_err(|error| PathError { segment: index, ..error })
     };
     segments.iter().enumerate().map(read).collect()
 }
@@ -191,12 +177,7 @@ pub fn parse_segment(segment: &str) -> Result<Element, PathError> {
         return Ok(Element::Rest);
     }
     if let Some(inside) = segment.strip_prefix('{') {
-        let closed_early = || {
-            inside
-                .split(':')
-                .next()
-                .is_some_and(|name| name.contains('}'))
-        };
+        let closed_early = || inside.split(':').next().is_some_and(|name| name.contains('}'));
         return match inside.strip_suffix('}') {
             Some(inside) if !inside.contains('}') || !closed_early() => parse_variable(inside),
             _ if inside.contains('}') => Err(whole(segment, WrongPath::PartlyVariable)),
@@ -220,10 +201,7 @@ fn parse_variable(inside: &str) -> Result<Element, PathError> {
     }
     match pattern {
         Some("") => Err(at(1 + name.len(), 1, WrongPath::NoPattern)),
-        Some(pattern) => Ok(Element::Pattern {
-            name: name.to_owned(),
-            pattern: pattern.to_owned(),
-        }),
+        Some(pattern) => Ok(Element::Pattern { name: name.to_owned(), pattern: pattern.to_owned() }),
         None if name == LANGUAGE => Ok(Element::Language),
         None => Ok(Element::Variable(name.to_owned())),
     }
@@ -305,12 +283,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
 }
 
 fn at(offset: usize, length: usize, wrong: WrongPath) -> PathError {
-    PathError {
-        segment: 0,
-        offset,
-        length,
-        wrong,
-    }
+    PathError { segment: 0, offset, length, wrong }
 }
 
 fn whole(segment: &str, wrong: WrongPath) -> PathError {

@@ -32,30 +32,15 @@ pub use toml::to_toml;
 /// # Errors
 /// Everything wrong in the file; where its text is no row of Erlang terms, the first thing only.
 pub fn rules(text: &[u8], file: Arc<Path>) -> Result<Vec<Rule>, Vec<DispatchProblem>> {
-    let mut reader = Reader {
-        file,
-        rules: Vec::new(),
-        problems: Vec::new(),
-    };
+    let mut reader = Reader { file, rules: Vec::new(), problems: Vec::new() };
     match erlang::read(text) {
         Ok(terms) => terms.iter().for_each(|term| reader.collect(term)),
         Err(error) => {
-            let place = Place {
-                file: Arc::clone(&reader.file),
-                line: error.line,
-                column: error.column,
-            };
-            reader.problems.push(DispatchProblem {
-                place,
-                wrong: WrongDispatch::Term(error.wrong),
-            });
+            let place = Place { file: Arc::clone(&reader.file), line: error.line, column: error.column };
+            reader.problems.push(DispatchProblem { place, wrong: WrongDispatch::Term(error.wrong) });
         }
     }
-    if reader.problems.is_empty() {
-        Ok(reader.rules)
-    } else {
-        Err(reader.problems)
-    }
+    if reader.problems.is_empty() { Ok(reader.rules) } else { Err(reader.problems) }
 }
 
 struct Reader {
@@ -95,39 +80,22 @@ impl Reader {
         let (elements, wrong_elements) = read_path(path);
         let ssl = read_ssl(options);
         let mut fit = wrong_elements.is_empty();
-        wrong_elements
-            .into_iter()
-            .for_each(|wrong| self.problem(wrong));
-        for wrong in [name.as_ref().err(), ssl.as_ref().err()]
-            .into_iter()
-            .flatten()
-        {
+        wrong_elements.into_iter().for_each(|wrong| self.problem(wrong));
+        for wrong in [name.as_ref().err(), ssl.as_ref().err()].into_iter().flatten() {
             fit = false;
             self.problem(*wrong);
         }
         if let (true, Ok(name), Ok(ssl)) = (fit, name, ssl) {
-            self.rules.push(Rule {
-                name,
-                path: elements,
-                ssl,
-                place: self.place(term),
-            });
+            self.rules.push(Rule { name, path: elements, ssl, place: self.place(term) });
         }
     }
 
     fn place(&self, term: &Term) -> Place {
-        Place {
-            file: Arc::clone(&self.file),
-            line: term.line,
-            column: term.column,
-        }
+        Place { file: Arc::clone(&self.file), line: term.line, column: term.column }
     }
 
     fn problem(&mut self, (term, wrong): Wrong<'_>) {
-        self.problems.push(DispatchProblem {
-            place: self.place(term),
-            wrong,
-        });
+        self.problems.push(DispatchProblem { place: self.place(term), wrong });
     }
 }
 
@@ -141,15 +109,7 @@ fn read_path(path: &Term) -> (Vec<Element>, Vec<Wrong<'_>>) {
     match &path.value {
         Value::String(_) => text(characters(path)),
         Value::Binary(bytes) => text(Ok(bytes.clone())),
-        Value::List { items, .. }
-            if matches!(
-                items.first(),
-                Some(Term {
-                    value: Value::Integer(_),
-                    ..
-                })
-            ) =>
-        {
+        Value::List { items, .. } if matches!(items.first(), Some(Term { value: Value::Integer(_), .. })) => {
             text(characters(path));
         }
         Value::List { items, tail } => {
@@ -171,16 +131,14 @@ fn read_path(path: &Term) -> (Vec<Element>, Vec<Wrong<'_>>) {
 
 /// `"/page/:id/*"`; empty segments mean nothing in it.
 fn split_text(path: &[u8]) -> impl Iterator<Item = Element> {
-    path.split(|&byte| byte == b'/')
-        .filter(|segment| !segment.is_empty())
-        .map(|segment| match segment {
-            b"*" => Element::Rest,
-            [b':', name @ ..] => match std::str::from_utf8(name) {
-                Ok(name) => named(name),
-                Err(_) => Element::Literal(segment.to_vec()),
-            },
-            _ => Element::Literal(segment.to_vec()),
-        })
+    path.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty()).map(|segment| match segment {
+        b"*" => Element::Rest,
+        [b':', name @ ..] => match std::str::from_utf8(name) {
+            Ok(name) => named(name),
+            Err(_) => Element::Literal(segment.to_vec()),
+        },
+        _ => Element::Literal(segment.to_vec()),
+    })
 }
 
 /// What an atom means in a path.
@@ -216,10 +174,7 @@ fn read_element(term: &Term) -> Result<Element, Wrong<'_>> {
                 Some(options) => with_options(pattern, options)?,
                 None => pattern,
             };
-            Ok(Element::Pattern {
-                name: variable.clone(),
-                pattern,
-            })
+            Ok(Element::Pattern { name: variable.clone(), pattern })
         }
         Value::Integer(_) | Value::LargeInteger | Value::Float(_) => {
             Err((term, WrongDispatch::NumberElement))
@@ -234,9 +189,7 @@ fn characters(term: &Term) -> Result<Vec<u8>, Wrong<'_>> {
         let wrong = Err((term, WrongDispatch::Text));
         match &term.value {
             Value::String(string) => text.extend_from_slice(string.as_bytes()),
-            Value::Binary(bytes) if std::str::from_utf8(bytes).is_ok() => {
-                text.extend_from_slice(bytes)
-            }
+            Value::Binary(bytes) if std::str::from_utf8(bytes).is_ok() => text.extend_from_slice(bytes),
             Value::Integer(code) => match u32::try_from(*code).ok().and_then(char::from_u32) {
                 Some(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
                 None => return wrong,
@@ -244,12 +197,7 @@ fn characters(term: &Term) -> Result<Vec<u8>, Wrong<'_>> {
             Value::List { items, tail } => {
                 items.iter().try_for_each(|item| add(item, text))?;
                 match tail.as_deref() {
-                    Some(
-                        tail @ Term {
-                            value: Value::Binary(_),
-                            ..
-                        },
-                    ) => add(tail, text)?,
+                    Some(tail @ Term { value: Value::Binary(_), .. }) => add(tail, text)?,
                     Some(tail) => return Err((tail, WrongDispatch::Text)),
                     None => {}
                 }
@@ -271,16 +219,13 @@ fn read_pattern(term: &Term) -> Result<String, Wrong<'_>> {
             Value::String(string) => {
                 for c in string.chars() {
                     pattern.push(
-                        u8::try_from(u32::from(c))
-                            .map_err(|_| (term, WrongDispatch::PatternCharacter))?,
+                        u8::try_from(u32::from(c)).map_err(|_| (term, WrongDispatch::PatternCharacter))?,
                     );
                 }
             }
             Value::Binary(bytes) => pattern.extend_from_slice(bytes),
             Value::Integer(code) => {
-                pattern.push(
-                    u8::try_from(*code).map_err(|_| (term, WrongDispatch::PatternCharacter))?,
-                );
+                pattern.push(u8::try_from(*code).map_err(|_| (term, WrongDispatch::PatternCharacter))?);
             }
             Value::List { items, tail } => {
                 items.iter().try_for_each(|item| add(item, pattern))?;
@@ -351,11 +296,7 @@ fn with_options<'a>(pattern: String, options: &'a Term) -> Result<String, Wrong<
             letters.push(letter);
         }
     }
-    let flags = if letters.is_empty() {
-        String::new()
-    } else {
-        format!("(?{letters})")
-    };
+    let flags = if letters.is_empty() { String::new() } else { format!("(?{letters})") };
     if !anchored {
         return Ok(format!("{flags}{pattern}"));
     }

@@ -34,11 +34,7 @@ impl Answer {
         Answer::write(service, head, status, write_error)
     }
 
-    pub(super) fn redirect(
-        service: &Service,
-        head: &RequestHead<'_, '_>,
-        redirect: &Redirect<'_>,
-    ) -> Answer {
+    pub(super) fn redirect(service: &Service, head: &RequestHead<'_, '_>, redirect: &Redirect<'_>) -> Answer {
         service.counters.requests_redirected.add(1);
         Answer::write(service, head, redirect.status, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
@@ -54,7 +50,13 @@ impl Answer {
 
     /// To a request whose exchange failed; the request's body is done with or the connection ends.
     /// `head_only`: the request was HEAD.
-    pub(super) fn failed(service: &Service, status: u16, head_only: bool, reuse: Reuse, whole: bool) -> Answer {
+    pub(super) fn failed(
+        service: &Service,
+        status: u16,
+        head_only: bool,
+        reuse: Reuse,
+        whole: bool,
+    ) -> Answer {
         let date = service.local.clock.date();
         let id = service.ids.next();
         let answer = http1::Answer {

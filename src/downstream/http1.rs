@@ -43,13 +43,13 @@ pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) 
             false => stream.idle(service.local.clock.after(timeouts.keep_alive)).await,
         };
         let next = match waited {
-            Ok(()) => futures.place(busy(service, stream, &visitor, &mut input)).await,
+            Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
             Err(_) => Next::Goodbye,
         };
         match next {
             Next::Request => input = Buffer::default(),
-            Next::Goodbye => return futures.place(goodbye(service, stream)).await,
-            Next::Linger => return futures.place(linger(service, stream, input)).await,
+            Next::Goodbye => return futures.place(|| goodbye(service, stream)).await,
+            Next::Linger => return futures.place(|| linger(service, stream, input)).await,
             Next::Close => return,
         }
     }
@@ -207,7 +207,11 @@ async fn forward(
             }
         }
         Ended::Unanswered(failure) => {
-            tracing::debug!(reason = failure.reason(), status = failure.status(), "no answer from a site server");
+            tracing::debug!(
+                reason = failure.reason(),
+                status = failure.status(),
+                "no answer from a site server"
+            );
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
             let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, body.is_none());

@@ -71,9 +71,9 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
 fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
     service.counters.requests.add(1);
     let generation = &service.generation;
-    let handshake = visitor.handshake_site.and_then(|site| {
-        Some(Handshake { site, certificate: generation.site_tls(site)? })
-    });
+    let handshake = visitor
+        .handshake_site
+        .and_then(|site| Some(Handshake { site, certificate: generation.site_tls(site)? }));
     let question = Question {
         scheme: visitor.scheme,
         handshake,

@@ -28,7 +28,9 @@ impl RequestBody for Http1Body<'_> {
                 let until = self.local.clock.after(self.idle);
                 match self.stream.fill(into, until).await {
                     Ok(1..) => {}
-                    Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(BodyFailure::TimedOut),
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        return Err(BodyFailure::TimedOut);
+                    }
                     Ok(0) | Err(_) => return Err(BodyFailure::Gone),
                 }
             } else {

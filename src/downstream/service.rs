@@ -128,7 +128,7 @@ impl Service {
             }
             Scheme::Https => {
                 // What a handshake needs is given back when it is over.
-                let shaken = self.local.futures.place(handshake::run(self, socket, peer)).await;
+                let shaken = self.local.futures.place(|| handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
                     let visitor = Visitor { peer, scheme, handshake_site: Some(site) };
                     http1::serve(self, &Stream::Tls(tls), visitor).await;

@@ -31,10 +31,7 @@ pub fn write_set_cookie(
     session_cookies: &[String],
     judge: Option<&Judge<'_>>,
 ) -> bool {
-    let pair_end = value
-        .iter()
-        .position(|&byte| byte == b';')
-        .unwrap_or(value.len());
+    let pair_end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
     let (pair, attributes) = value.split_at(pair_end);
     let (name, cookie) = split_pair(pair);
     if !session_cookies.iter().any(|known| known.as_bytes() == name) {
@@ -70,10 +67,7 @@ pub fn write_set_cookie(
 /// The name and value of `name=value`; without `=` all of it is the value, as browsers read it.
 fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
     match pair.iter().position(|&byte| byte == b'=') {
-        Some(at) => (
-            trim(pair.get(..at).unwrap_or(&[])),
-            trim(pair.get(at + 1..).unwrap_or(&[])),
-        ),
+        Some(at) => (trim(pair.get(..at).unwrap_or(&[])), trim(pair.get(at + 1..).unwrap_or(&[]))),
         None => (&[], trim(pair)),
     }
 }
@@ -104,11 +98,7 @@ pub fn write_cookie<'a>(
                 out.extend_from_slice(value);
             }
             Some(judge) => {
-                for pair in value
-                    .split(|&byte| byte == b';')
-                    .map(trim)
-                    .filter(|pair| !pair.is_empty())
-                {
+                for pair in value.split(|&byte| byte == b';').map(trim).filter(|pair| !pair.is_empty()) {
                     let before = out.len();
                     separate(out, start);
                     let written = out.len();
@@ -142,12 +132,7 @@ mod tests {
 
     fn set_cookie(value: &str, judge: Option<&Judge<'_>>) -> Option<String> {
         let mut out = b"before ".to_vec();
-        let kept = write_set_cookie(
-            &mut out,
-            value.as_bytes(),
-            &["z_sid".into(), "z_logon".into()],
-            judge,
-        );
+        let kept = write_set_cookie(&mut out, value.as_bytes(), &["z_sid".into(), "z_logon".into()], judge);
         let text = String::from_utf8(out).unwrap();
         kept.then(|| text.strip_prefix("before ").unwrap().to_owned())
     }
@@ -156,20 +141,14 @@ mod tests {
     fn session_cookies_gain_secure_once() {
         for (value, expected) in [
             ("z_sid=abc", "z_sid=abc; Secure"),
-            (
-                "z_sid=abc; Path=/; HttpOnly",
-                "z_sid=abc; Path=/; HttpOnly; Secure",
-            ),
+            ("z_sid=abc; Path=/; HttpOnly", "z_sid=abc; Path=/; HttpOnly; Secure"),
             (" z_sid = abc ;Path=/", " z_sid = abc ;Path=/; Secure"),
             ("z_logon=\"a b\"; path=/", "z_logon=\"a b\"; path=/; Secure"),
             ("z_sid=", "z_sid=; Secure"),
             ("z_sid=a;", "z_sid=a;; Secure"),
             // In quotes, too, the first semicolon ends the value: what follows is an attribute to a browser.
             ("z_sid=\"a; secure\"", "z_sid=\"a; secure\"; Secure"),
-            (
-                "z_sid=secure; Comment=secure",
-                "z_sid=secure; Comment=secure; Secure",
-            ),
+            ("z_sid=secure; Comment=secure", "z_sid=secure; Comment=secure; Secure"),
             ("z_sid=a; Securely", "z_sid=a; Securely; Secure"),
             // There already, in whatever spelling.
             ("z_sid=a; Secure", "z_sid=a; Secure"),
@@ -183,11 +162,7 @@ mod tests {
             ("other=z_sid=1", "other=z_sid=1"),
             ("", ""),
         ] {
-            assert_eq!(
-                set_cookie(value, None).as_deref(),
-                Some(expected),
-                "{value:?}"
-            );
+            assert_eq!(set_cookie(value, None).as_deref(), Some(expected), "{value:?}");
         }
     }
 
@@ -227,10 +202,7 @@ mod tests {
             write_cookie(&mut out, values.iter().map(|value| value.as_bytes()), judge)
                 .then(|| String::from_utf8(out).unwrap())
         };
-        assert_eq!(
-            write(&["a=1;b=2", "", "c=3"], None).unwrap(),
-            "a=1;b=2; c=3"
-        );
+        assert_eq!(write(&["a=1;b=2", "", "c=3"], None).unwrap(), "a=1;b=2; c=3");
         let judge = |name: &[u8], value: &[u8], out: &mut Vec<u8>| match name {
             b"gone" => Verdict::Drop,
             b"open" => {
@@ -240,11 +212,7 @@ mod tests {
             _ => Verdict::Keep,
         };
         assert_eq!(
-            write(
-                &["gone=1; a=1 ;open=xyz;;", "gone=2", "bare; b=\"q\""],
-                Some(&judge)
-            )
-            .unwrap(),
+            write(&["gone=1; a=1 ;open=xyz;;", "gone=2", "bare; b=\"q\""], Some(&judge)).unwrap(),
             "a=1; open=zyx; bare; b=\"q\""
         );
         assert_eq!(write(&["gone=1"], Some(&judge)), None);

@@ -39,10 +39,7 @@ mod tests {
             (at(0), "Thu, 01 Jan 1970 00:00:00 GMT"),
             (at(253_402_300_799), "Fri, 31 Dec 9999 23:59:59 GMT"),
             (at(253_402_300_800), "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (
-                SystemTime::UNIX_EPOCH - Duration::from_secs(1),
-                "Thu, 01 Jan 1970 00:00:00 GMT",
-            ),
+            (SystemTime::UNIX_EPOCH - Duration::from_secs(1), "Thu, 01 Jan 1970 00:00:00 GMT"),
         ] {
             assert_eq!(HttpDate::new(now).as_bytes(), expected.as_bytes());
         }

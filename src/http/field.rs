@@ -122,18 +122,12 @@ const END_TO_END: [&str; 24] = [
 
 /// Whether this is a field meant for all recipients: it must not be nominated by `Connection` (RFC 9110 §7.6.1).
 pub fn is_end_to_end(name: &[u8]) -> bool {
-    let begins = |text: &str| {
-        name.get(..text.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()))
-    };
+    let begins =
+        |text: &str| name.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text.as_bytes()));
     match FieldName::of(name) {
         FieldName::Other => {
-            END_TO_END
-                .iter()
-                .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
-                || ["content-", "if-", "accept", "sec-"]
-                    .iter()
-                    .any(|family| begins(family))
+            END_TO_END.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+                || ["content-", "if-", "accept", "sec-"].iter().any(|family| begins(family))
         }
         FieldName::Connection
         | FieldName::Http2Settings
@@ -186,8 +180,7 @@ pub fn is_value_byte(byte: u8) -> bool {
 #[inline]
 pub fn is_plain_name(name: &[u8]) -> bool {
     // No early exit: names are short and nearly always plain.
-    name.iter()
-        .fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)])
+    name.iter().fold(true, |plain, &byte| plain & PLAIN[usize::from(byte)])
 }
 
 /// Text without the SP and HTAB around it (`OWS`, RFC 9110 §5.6.3).
@@ -276,10 +269,7 @@ mod tests {
             ("Proxy-Authenticate", FieldName::Proxy),
             ("Proxy-Authorization", FieldName::Proxy),
             ("Proxy-Authentication-Info", FieldName::Proxy),
-            (
-                "Strict-Transport-Security",
-                FieldName::StrictTransportSecurity,
-            ),
+            ("Strict-Transport-Security", FieldName::StrictTransportSecurity),
             ("", FieldName::Other),
             ("X-Forwarded-", FieldName::Other),
             ("X-Forwarder-For", FieldName::Other),
@@ -293,32 +283,16 @@ mod tests {
 
     #[test]
     fn names_that_servers_fold_onto_others_are_not_plain() {
-        assert!(
-            is_plain_name(b"X-Forwarded-For")
-                && is_plain_name(b"DNT")
-                && is_plain_name(b"sec-ch-ua")
-        );
-        for name in [
-            "X_Forwarded_For",
-            "X.Forwarded.For",
-            "X-Forwarded_For",
-            "a!",
-            "a~b",
-            "a'b",
-        ] {
+        assert!(is_plain_name(b"X-Forwarded-For") && is_plain_name(b"DNT") && is_plain_name(b"sec-ch-ua"));
+        for name in ["X_Forwarded_For", "X.Forwarded.For", "X-Forwarded_For", "a!", "a~b", "a'b"] {
             assert!(!is_plain_name(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
     fn trimming_takes_spaces_and_tabs_only() {
-        for (text, expected) in [
-            ("", ""),
-            (" \t ", ""),
-            (" a b\t", "a b"),
-            ("a", "a"),
-            ("\u{b}a", "\u{b}a"),
-        ] {
+        for (text, expected) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("a", "a"), ("\u{b}a", "\u{b}a")]
+        {
             assert_eq!(trim(text.as_bytes()), expected.as_bytes());
         }
     }

@@ -62,23 +62,10 @@ impl<'b> Inbound<'b> {
 impl Forwarded<'_> {
     /// Appends the whole family as field lines. `headers` is the head `inbound` was gathered from, `received` the
     /// version it came in.
-    pub fn write(
-        &self,
-        out: &mut Vec<u8>,
-        inbound: &Inbound<'_>,
-        headers: &[Header<'_>],
-        received: Version,
-    ) {
+    pub fn write(&self, out: &mut Vec<u8>, inbound: &Inbound<'_>, headers: &[Header<'_>], received: Version) {
         let ip = self.client.ip().to_canonical();
         let scheme = self.scheme.as_str().as_bytes();
-        let kept = if self.trusted {
-            *inbound
-        } else {
-            Inbound {
-                via: inbound.via,
-                ..Inbound::default()
-            }
-        };
+        let kept = if self.trusted { *inbound } else { Inbound { via: inbound.via, ..Inbound::default() } };
 
         out.extend_from_slice(b"X-Forwarded-For: ");
         if kept.forwarded_for {
@@ -100,11 +87,7 @@ impl Forwarded<'_> {
             append_inbound(out, headers, FieldName::Forwarded);
         }
         // RFC 7239 §6: an IPv6 address is bracketed, and brackets and colons need quotes.
-        let (open, close): (&[u8], &[u8]) = if ip.is_ipv6() {
-            (b"for=\"[", b"]\"")
-        } else {
-            (b"for=", b"")
-        };
+        let (open, close): (&[u8], &[u8]) = if ip.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
         out.extend_from_slice(open);
         out.extend_from_within(written);
         out.extend_from_slice(close);
@@ -192,12 +175,7 @@ fn write_token_or_quoted(out: &mut Vec<u8>, text: &[u8]) {
 /// The scheme a trusted peer says the visitor used: the last `X-Forwarded-Proto`, else `proto` of the last element of
 /// the last `Forwarded` (RFC 7239 §5.4). `None` when neither says `http` or `https`.
 pub fn scheme_from(headers: &[Header<'_>]) -> Option<Scheme> {
-    let last = |name| {
-        headers
-            .iter()
-            .rev()
-            .find(|header| FieldName::of(header.name.as_bytes()) == name)
-    };
+    let last = |name| headers.iter().rev().find(|header| FieldName::of(header.name.as_bytes()) == name);
     if let Some(proto) = last(FieldName::ForwardedProto) {
         return proto
             .value
@@ -207,43 +185,21 @@ pub fn scheme_from(headers: &[Header<'_>]) -> Option<Scheme> {
             .and_then(Scheme::parse);
     }
     // Commas and semicolons inside quotes do not matter here: they only split a value we are not looking for.
-    let element = last(FieldName::Forwarded)?
-        .value
-        .rsplit(|&byte| byte == b',')
-        .next()?;
-    element
-        .split(|&byte| byte == b';')
-        .map(super::field::trim)
-        .find_map(|pair| {
-            let value = pair
-                .split_at_checked(6)
-                .filter(|(key, _)| key.eq_ignore_ascii_case(b"proto="))?
-                .1;
-            let unquoted = value
-                .strip_prefix(b"\"")
-                .and_then(|rest| rest.strip_suffix(b"\""))
-                .unwrap_or(value);
-            Scheme::parse(unquoted)
-        })
+    let element = last(FieldName::Forwarded)?.value.rsplit(|&byte| byte == b',').next()?;
+    element.split(|&byte| byte == b';').map(super::field::trim).find_map(|pair| {
+        let value = pair.split_at_checked(6).filter(|(key, _)| key.eq_ignore_ascii_case(b"proto="))?.1;
+        let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
+        Scheme::parse(unquoted)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn write(
-        client: &str,
-        host: &str,
-        trusted: bool,
-        headers: &[(&'static str, &'static str)],
-    ) -> String {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
+    fn write(client: &str, host: &str, trusted: bool, headers: &[(&'static str, &'static str)]) -> String {
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
         let mut inbound = Inbound::default();
         for header in &headers {
             inbound.note(FieldName::of(header.name.as_bytes()), header.value);
@@ -275,10 +231,7 @@ mod tests {
     fn quotes_ipv6_and_unmaps_ipv4() {
         let v6 = write("[2001:db8::1]:5", "example.com", false, &[]);
         assert!(v6.contains("X-Forwarded-For: 2001:db8::1\r\n"), "{v6}");
-        assert!(
-            v6.contains("Forwarded: for=\"[2001:db8::1]\";host=example.com;proto=https\r\n"),
-            "{v6}"
-        );
+        assert!(v6.contains("Forwarded: for=\"[2001:db8::1]\";host=example.com;proto=https\r\n"), "{v6}");
         let mapped = write("[::ffff:192.0.2.7]:5", "example.com", false, &[]);
         assert!(
             mapped.contains("X-Forwarded-For: 192.0.2.7\r\n") && mapped.contains("for=192.0.2.7;"),
@@ -325,39 +278,19 @@ mod tests {
     #[test]
     fn reads_the_scheme_nearest_to_us() {
         let scheme = |headers: &[(&'static str, &'static str)]| {
-            let headers: Vec<_> = headers
-                .iter()
-                .map(|(name, value)| Header {
-                    name,
-                    value: value.as_bytes(),
-                })
-                .collect();
+            let headers: Vec<_> =
+                headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
             scheme_from(&headers)
         };
         assert_eq!(scheme(&[]), None);
+        assert_eq!(scheme(&[("X-Forwarded-Proto", "HTTPS")]), Some(Scheme::Https));
         assert_eq!(
-            scheme(&[("X-Forwarded-Proto", "HTTPS")]),
-            Some(Scheme::Https)
-        );
-        assert_eq!(
-            scheme(&[
-                ("X-Forwarded-Proto", "https"),
-                ("X-Forwarded-Proto", "http")
-            ]),
+            scheme(&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")]),
             Some(Scheme::Http)
         );
-        assert_eq!(
-            scheme(&[("X-Forwarded-Proto", "https, http")]),
-            Some(Scheme::Http)
-        );
-        assert_eq!(
-            scheme(&[("X-Forwarded-Proto", "ftp"), ("Forwarded", "proto=https")]),
-            None
-        );
-        assert_eq!(
-            scheme(&[("Forwarded", "proto=http, for=1;Proto=\"https\"")]),
-            Some(Scheme::Https)
-        );
+        assert_eq!(scheme(&[("X-Forwarded-Proto", "https, http")]), Some(Scheme::Http));
+        assert_eq!(scheme(&[("X-Forwarded-Proto", "ftp"), ("Forwarded", "proto=https")]), None);
+        assert_eq!(scheme(&[("Forwarded", "proto=http, for=1;Proto=\"https\"")]), Some(Scheme::Https));
         assert_eq!(scheme(&[("Forwarded", "proto=https, for=1")]), None);
     }
 }

@@ -119,11 +119,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            head_bytes_max: 32 * 1024,
-            headers_max: 100,
-            target_bytes_max: 16 * 1024,
-        }
+        Self { head_bytes_max: 32 * 1024, headers_max: 100, target_bytes_max: 16 * 1024 }
     }
 }
 

@@ -62,17 +62,11 @@ impl<'b> ConnectionOptions<'b> {
             FieldName::Upgrade => self.upgrade = true,
             FieldName::Te => self.te = true,
             // These go in any case.
-            FieldName::Connection
-            | FieldName::KeepAlive
-            | FieldName::Http2Settings
-            | FieldName::Proxy => {}
+            FieldName::Connection | FieldName::KeepAlive | FieldName::Http2Settings | FieldName::Proxy => {}
             _ if !is_token(name) => return Err(BadConnection::Syntax),
             _ if is_end_to_end(name) => return Err(BadConnection::Nomination),
             _ => {
-                let slot = self
-                    .nominated
-                    .get_mut(self.nominated_count)
-                    .ok_or(BadConnection::TooMany)?;
+                let slot = self.nominated.get_mut(self.nominated_count).ok_or(BadConnection::TooMany)?;
                 *slot = name;
                 self.nominated_count += 1;
             }
@@ -136,11 +130,7 @@ mod tests {
             "Sec-WebSocket-Key",
             "Accept-Encoding",
         ] {
-            assert_eq!(
-                read(&["close", name]),
-                Err(BadConnection::Nomination),
-                "{name}"
-            );
+            assert_eq!(read(&["close", name]), Err(BadConnection::Nomination), "{name}");
         }
     }
 

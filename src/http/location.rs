@@ -61,10 +61,7 @@ impl Mend<'_> {
 
     fn wanted(&self, rest: &[u8]) -> Option<Scheme> {
         let target = if rest.starts_with(b"/") { rest } else { b"/" };
-        let end = target
-            .iter()
-            .position(|&byte| byte == b'#')
-            .unwrap_or(target.len());
+        let end = target.iter().position(|&byte| byte == b'#').unwrap_or(target.len());
         self.wanted?(target.get(..end).unwrap_or(target))
     }
 }
@@ -86,16 +83,9 @@ impl<'a> Absolute<'a> {
             let (scheme, after) = location.split_at_checked(colon)?;
             (Some(Scheme::parse(scheme)?), after.strip_prefix(b"://")?)
         };
-        let end = after
-            .iter()
-            .position(|byte| matches!(byte, b'/' | b'?' | b'#'))
-            .unwrap_or(after.len());
+        let end = after.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(after.len());
         let (authority, rest) = after.split_at_checked(end)?;
-        Some(Self {
-            scheme,
-            authority,
-            rest,
-        })
+        Some(Self { scheme, authority, rest })
     }
 }
 
@@ -104,21 +94,16 @@ pub fn same_authority(one: &[u8], one_scheme: Scheme, other: &[u8], other_scheme
     let (one_host, one_port) = split_port(one);
     let (other_host, other_port) = split_port(other);
     one_host.eq_ignore_ascii_case(other_host)
-        && port(one_port, one_scheme)
-            .is_some_and(|number| Some(number) == port(other_port, other_scheme))
+        && port(one_port, one_scheme).is_some_and(|number| Some(number) == port(other_port, other_scheme))
 }
 
 /// Host and port text of an authority; the port is empty when there is none. `[v6]` keeps its brackets.
 pub fn split_port(authority: &[u8]) -> (&[u8], &[u8]) {
-    let after_bracket = authority
-        .iter()
-        .rposition(|&byte| byte == b']')
-        .map_or(0, |at| at + 1);
+    let after_bracket = authority.iter().rposition(|&byte| byte == b']').map_or(0, |at| at + 1);
     match authority.iter().rposition(|&byte| byte == b':') {
-        Some(colon) if colon >= after_bracket => (
-            authority.get(..colon).unwrap_or(&[]),
-            authority.get(colon + 1..).unwrap_or(&[]),
-        ),
+        Some(colon) if colon >= after_bracket => {
+            (authority.get(..colon).unwrap_or(&[]), authority.get(colon + 1..).unwrap_or(&[]))
+        }
         _ => (authority, &[]),
     }
 }
@@ -151,8 +136,7 @@ mod tests {
             wanted: Some(&wanted),
         };
         let mut out = Vec::new();
-        mend.mend(location.as_bytes(), &mut out)
-            .then(|| String::from_utf8(out).unwrap())
+        mend.mend(location.as_bytes(), &mut out).then(|| String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -162,16 +146,9 @@ mod tests {
             ("HTTP://127.0.0.1:8000", "https://example.com"),
             ("//127.0.0.1:8000/a", "https://example.com/a"),
             ("https://127.0.0.1:8000?x", "https://example.com?x"),
-            (
-                "http://127.0.0.1:8000/video?q",
-                "http://example.com:8080/video?q",
-            ),
+            ("http://127.0.0.1:8000/video?q", "http://example.com:8080/video?q"),
         ] {
-            assert_eq!(
-                mend(location, Scheme::Https).as_deref(),
-                Some(expected),
-                "{location}"
-            );
+            assert_eq!(mend(location, Scheme::Https).as_deref(), Some(expected), "{location}");
         }
         assert_eq!(
             mend("http://127.0.0.1:8000/a", Scheme::Http).as_deref(),
@@ -182,26 +159,13 @@ mod tests {
     #[test]
     fn the_wrong_scheme_is_mended_only_where_dispatch_wants_another() {
         for (location, expected) in [
-            (
-                "http://example.com:8080/logon#x",
-                Some("https://example.com/logon#x"),
-            ),
-            (
-                "http://EXAMPLE.com/logon",
-                Some("https://example.com/logon"),
-            ),
+            ("http://example.com:8080/logon#x", Some("https://example.com/logon#x")),
+            ("http://EXAMPLE.com/logon", Some("https://example.com/logon")),
             ("https://example.com/logon", None),
-            (
-                "https://example.com/video?q",
-                Some("http://example.com:8080/video?q"),
-            ),
+            ("https://example.com/video?q", Some("http://example.com:8080/video?q")),
             ("http://example.com/other", None),
         ] {
-            assert_eq!(
-                mend(location, Scheme::Https).as_deref(),
-                expected,
-                "{location}"
-            );
+            assert_eq!(mend(location, Scheme::Https).as_deref(), expected, "{location}");
         }
     }
 
@@ -241,11 +205,7 @@ mod tests {
             ("", "", ""),
             (":", "", ""),
         ] {
-            assert_eq!(
-                split_port(authority.as_bytes()),
-                (host.as_bytes(), port.as_bytes()),
-                "{authority}"
-            );
+            assert_eq!(split_port(authority.as_bytes()), (host.as_bytes(), port.as_bytes()), "{authority}");
         }
     }
 }

@@ -23,8 +23,7 @@ pub struct Answer<'a> {
     pub retry_after_secs: Option<u32>,
 }
 
-const PAGE_START: &[u8] =
-    b"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>";
+const PAGE_START: &[u8] = b"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>";
 const PAGE_MIDDLE: &[u8] = b"</title></head>\n<body><h1>";
 const PAGE_END: &[u8] = b"</body></html>\n";
 /// What a client may use where CONNECT and TRACE are refused; 405 must say (RFC 9110 §15.5.6).
@@ -39,15 +38,10 @@ pub fn write_error(out: &mut Vec<u8>, answer: &Answer<'_>) {
         out.field(b"Allow", ALLOW);
     }
     if let Some(seconds) = answer.retry_after_secs {
-        out.field(
-            b"Retry-After",
-            itoa::Buffer::new().format(seconds).as_bytes(),
-        );
+        out.field(b"Retry-After", itoa::Buffer::new().format(seconds).as_bytes());
     }
     out.extend_from_slice(b"Cache-Control: no-store\r\nContent-Type: text/html; charset=utf-8\r\n");
-    end_with_body(out, answer, |out| {
-        error_page(out, answer.status, answer.request_id)
-    });
+    end_with_body(out, answer, |out| error_page(out, answer.status, answer.request_id));
 }
 
 /// Appends a redirect. `location` appends an absolute URI of visible ASCII.
@@ -60,10 +54,7 @@ pub fn write_redirect(out: &mut Vec<u8>, answer: &Answer<'_>, location: impl FnO
     let from = out.len();
     location(out);
     let location = from..out.len();
-    debug_assert!(
-        out.iter().skip(from).all(u8::is_ascii_graphic),
-        "a target is checked when it is parsed"
-    );
+    debug_assert!(out.iter().skip(from).all(u8::is_ascii_graphic), "a target is checked when it is parsed");
     out.extend_from_slice(b"\r\nContent-Type: text/html; charset=utf-8\r\n");
     end_with_body(out, answer, |out| {
         let (phrase, sentence) = words(answer.status);

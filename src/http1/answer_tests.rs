@@ -19,44 +19,22 @@ const ANSWER: Answer<'static> = Answer {
 /// Status, reuse, and the body, whose length is what the head says.
 fn read(bytes: &[u8]) -> (u16, Reuse, String) {
     let mut slots = header_slots();
-    let head = parse_response(
-        bytes,
-        &mut slots,
-        RequestKind::default(),
-        &Limits::default(),
-    )
-    .unwrap()
-    .unwrap();
+    let head =
+        parse_response(bytes, &mut slots, RequestKind::default(), &Limits::default()).unwrap().unwrap();
     let body = &bytes[head.head_bytes..];
     assert_eq!(head.body, BodyEnd::Length(body.len() as u64));
-    (
-        head.status,
-        head.reuse,
-        String::from_utf8(body.to_vec()).unwrap(),
-    )
+    (head.status, head.reuse, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[test]
 fn errors_are_short_pages() {
-    for status in [
-        400, 404, 405, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 299, 599,
-    ] {
+    for status in [400, 404, 405, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 299, 599] {
         for reuse in [Reuse::Keep, Reuse::Close] {
             let mut out = Vec::new();
-            write_error(
-                &mut out,
-                &Answer {
-                    status,
-                    reuse,
-                    ..ANSWER
-                },
-            );
+            write_error(&mut out, &Answer { status, reuse, ..ANSWER });
             let (seen, seen_reuse, page) = read(&out);
             assert_eq!((seen, seen_reuse), (status, reuse));
-            assert!(
-                page.contains("r-1") && page.contains(words(status).1),
-                "{page}"
-            );
+            assert!(page.contains("r-1") && page.contains(words(status).1), "{page}");
         }
     }
 }
@@ -93,66 +71,34 @@ fn head_gets_the_same_head_and_no_body() {
     let mut with_body = Vec::new();
     write_error(&mut with_body, &ANSWER);
     let mut without = Vec::new();
-    write_error(
-        &mut without,
-        &Answer {
-            head_only: true,
-            ..ANSWER
-        },
-    );
+    write_error(&mut without, &Answer { head_only: true, ..ANSWER });
     assert!(with_body.starts_with(&without) && without.ends_with(b"\r\n\r\n"));
 }
 
 #[test]
 fn redirects_name_the_place_and_escape_it_on_the_page() {
     let mut out = b"earlier".to_vec();
-    let answer = Answer {
-        status: 307,
-        reuse: Reuse::Keep,
-        hsts: Some(b"max-age=1"),
-        ..ANSWER
-    };
-    write_redirect(&mut out, &answer, |out| {
-        out.extend_from_slice(b"https://example.com/?a&b=\"<'>")
-    });
+    let answer = Answer { status: 307, reuse: Reuse::Keep, hsts: Some(b"max-age=1"), ..ANSWER };
+    write_redirect(&mut out, &answer, |out| out.extend_from_slice(b"https://example.com/?a&b=\"<'>"));
     let out = out.strip_prefix(b"earlier").unwrap();
     let head = String::from_utf8_lossy(out);
-    assert!(
-        head.contains("\r\nLocation: https://example.com/?a&b=\"<'>\r\n"),
-        "{head}"
-    );
-    assert!(
-        head.contains("\r\nStrict-Transport-Security: max-age=1\r\n"),
-        "{head}"
-    );
+    assert!(head.contains("\r\nLocation: https://example.com/?a&b=\"<'>\r\n"), "{head}");
+    assert!(head.contains("\r\nStrict-Transport-Security: max-age=1\r\n"), "{head}");
     let (status, reuse, page) = read(out);
     assert_eq!((status, reuse), (307, Reuse::Keep));
-    assert!(
-        page.contains("<a href=\"https://example.com/?a&amp;b=&quot;&lt;&#39;&gt;\">"),
-        "{page}"
-    );
+    assert!(page.contains("<a href=\"https://example.com/?a&amp;b=&quot;&lt;&#39;&gt;\">"), "{page}");
 }
 
 #[test]
 fn a_request_id_cannot_become_markup() {
     let mut page = Vec::new();
     error_page(&mut page, 404, b"<script>\x01\xff");
-    assert!(
-        String::from_utf8(page)
-            .unwrap()
-            .contains("Request &lt;script&gt;??<")
-    );
+    assert!(String::from_utf8(page).unwrap().contains("Request &lt;script&gt;??<"));
 }
 
 #[test]
 fn methods_not_allowed_come_with_those_that_are() {
     let mut out = Vec::new();
-    write_error(
-        &mut out,
-        &Answer {
-            status: 405,
-            ..ANSWER
-        },
-    );
+    write_error(&mut out, &Answer { status: 405, ..ANSWER });
     assert!(String::from_utf8(out).unwrap().contains("\r\nAllow: GET, "));
 }

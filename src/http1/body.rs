@@ -154,18 +154,12 @@ impl BodyReader {
         let done = match self.state {
             State::End => Ok((0, 0)),
             State::Failed(bad) => Err(bad),
-            State::Close => self
-                .count(bytes.len() as u64)
-                .map(|()| (bytes.len(), bytes.len())),
+            State::Close => self.count(bytes.len() as u64).map(|()| (bytes.len(), bytes.len())),
             State::Length(left) => self.read_length(left, bytes.len()),
             _ => self.read_chunked(bytes),
         };
         match done {
-            Ok((data, consumed)) => Ok(Progress {
-                data,
-                consumed,
-                end: self.is_end(),
-            }),
+            Ok((data, consumed)) => Ok(Progress { data, consumed, end: self.is_end() }),
             Err(bad) => {
                 self.state = State::Failed(bad);
                 Err(bad)
@@ -180,21 +174,13 @@ impl BodyReader {
         let taken = usize::try_from(left).map_or(available, |left| left.min(available));
         let left = left - taken as u64;
         self.received += taken as u64;
-        self.state = if left == 0 {
-            State::End
-        } else {
-            State::Length(left)
-        };
+        self.state = if left == 0 { State::End } else { State::Length(left) };
         Ok((taken, taken))
     }
 
     fn count(&mut self, octets: u64) -> Result<(), BadBody> {
         self.received = self.received.saturating_add(octets);
-        if self.received > self.bytes_max {
-            Err(BadBody::TooLarge)
-        } else {
-            Ok(())
-        }
+        if self.received > self.bytes_max { Err(BadBody::TooLarge) } else { Ok(()) }
     }
 
     fn read_chunked(&mut self, bytes: &mut [u8]) -> Result<(usize, usize), BadBody> {
@@ -213,11 +199,7 @@ impl BodyReader {
                     at += taken;
                     self.received += taken as u64;
                     let left = left - taken as u64;
-                    self.state = if left == 0 {
-                        State::DataCr
-                    } else {
-                        State::Data(left)
-                    };
+                    self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                     continue;
                 }
                 State::Trailer => {
@@ -257,11 +239,7 @@ impl BodyReader {
                 }
                 State::SizeLf { size } => {
                     expect(byte, b'\n')?;
-                    self.state = if size == 0 {
-                        State::Trailer
-                    } else {
-                        State::Data(size)
-                    };
+                    self.state = if size == 0 { State::Trailer } else { State::Data(size) };
                     let whole = self.received.checked_add(size).ok_or(BadBody::ChunkSize)?;
                     if whole > self.bytes_max {
                         return Err(BadBody::TooLarge);
@@ -277,11 +255,7 @@ impl BodyReader {
 }
 
 fn expect(byte: u8, expected: u8) -> Result<(), BadBody> {
-    if byte == expected {
-        Ok(())
-    } else {
-        Err(BadBody::LineEnd)
-    }
+    if byte == expected { Ok(()) } else { Err(BadBody::LineEnd) }
 }
 
 fn after_size(byte: u8, size: u64, digits: u8) -> Result<State, BadBody> {
@@ -291,10 +265,7 @@ fn after_size(byte: u8, size: u64, digits: u8) -> Result<State, BadBody> {
         b'A'..=b'F' => byte - b'A' + 10,
         b'\r' if digits > 0 => return Ok(State::SizeLf { size }),
         b';' if digits > 0 => {
-            return Ok(State::Extension {
-                size,
-                at: Extension::NameStart,
-            });
+            return Ok(State::Extension { size, at: Extension::NameStart });
         }
         b'\n' => return Err(BadBody::LineEnd),
         _ => return Err(BadBody::ChunkSize),
@@ -308,10 +279,7 @@ fn after_size(byte: u8, size: u64, digits: u8) -> Result<State, BadBody> {
         .and_then(|size| size.checked_add(u64::from(digit)))
         .filter(|&size| i64::try_from(size).is_ok())
         .ok_or(BadBody::ChunkSize)?;
-    Ok(State::Size {
-        size,
-        digits: digits + 1,
-    })
+    Ok(State::Size { size, digits: digits + 1 })
 }
 
 fn after_extension(byte: u8, size: u64, at: Extension) -> Result<State, BadBody> {

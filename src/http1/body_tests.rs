@@ -13,12 +13,8 @@ struct Outcome {
 
 fn read(body: BodyEnd, bytes: &[u8], pieces: &[usize]) -> Result<Outcome, BadBody> {
     let mut reader = BodyReader::new(body);
-    let mut outcome = Outcome {
-        content: Vec::new(),
-        consumed: 0,
-        end: reader.is_end(),
-        trailers: String::new(),
-    };
+    let mut outcome =
+        Outcome { content: Vec::new(), consumed: 0, end: reader.is_end(), trailers: String::new() };
     let mut rest = bytes;
     let mut pieces = pieces.iter().copied().chain(std::iter::repeat(usize::MAX));
     while !rest.is_empty() && !outcome.end {
@@ -26,10 +22,7 @@ fn read(body: BodyEnd, bytes: &[u8], pieces: &[usize]) -> Result<Outcome, BadBod
         let mut buffer = piece.to_vec();
         let progress = reader.read(&mut buffer)?;
         assert!(progress.data <= progress.consumed && progress.consumed <= piece.len());
-        assert!(
-            progress.end || progress.consumed == piece.len(),
-            "only the end leaves bytes over"
-        );
+        assert!(progress.end || progress.consumed == piece.len(), "only the end leaves bytes over");
         assert_eq!(
             &buffer[progress.consumed..],
             &piece[progress.consumed..],
@@ -47,34 +40,21 @@ fn read(body: BodyEnd, bytes: &[u8], pieces: &[usize]) -> Result<Outcome, BadBod
 
 fn check(body: BodyEnd, bytes: &[u8]) -> Result<Outcome, BadBody> {
     let whole = read(body, bytes, &[]);
-    assert_eq!(
-        whole,
-        read(body, bytes, &vec![1; bytes.len()]),
-        "byte by byte"
-    );
+    assert_eq!(whole, read(body, bytes, &vec![1; bytes.len()]), "byte by byte");
     for split in 1..bytes.len() {
         assert_eq!(whole, read(body, bytes, &[split]), "split at {split}");
-        assert_eq!(
-            whole,
-            read(body, bytes, &[split, 1, 2]),
-            "split at {split} and after"
-        );
+        assert_eq!(whole, read(body, bytes, &[split, 1, 2]), "split at {split} and after");
     }
     whole
 }
 
 #[test]
 fn lengths_end_where_they_say() {
-    for (length, bytes, content, consumed, end) in [
-        (0, "rest", "", 0, true),
-        (3, "abcrest", "abc", 3, true),
-        (5, "abc", "abc", 3, false),
-    ] {
+    for (length, bytes, content, consumed, end) in
+        [(0, "rest", "", 0, true), (3, "abcrest", "abc", 3, true), (5, "abc", "abc", 3, false)]
+    {
         let outcome = check(BodyEnd::Length(length), bytes.as_bytes()).unwrap();
-        assert_eq!(
-            (outcome.content, outcome.consumed, outcome.end),
-            (content.into(), consumed, end)
-        );
+        assert_eq!((outcome.content, outcome.consumed, outcome.end), (content.into(), consumed, end));
     }
     assert_eq!(check(BodyEnd::None, b"rest").unwrap().consumed, 0);
     let outcome = check(BodyEnd::Close, b"all of it").unwrap();
@@ -87,19 +67,9 @@ fn chunks_are_joined_and_trailers_kept() {
         ("0\r\n\r\n", "", "", 0),
         ("3\r\nabc\r\n0\r\n\r\nGET /", "abc", "", 5),
         ("3\r\nabc\r\n2\r\nde\r\n00\r\n\r\n", "abcde", "", 0),
-        (
-            "A\r\n0123456789\r\na\r\nabcdefghij\r\n0\r\n\r\n",
-            "0123456789abcdefghij",
-            "",
-            0,
-        ),
+        ("A\r\n0123456789\r\na\r\nabcdefghij\r\n0\r\n\r\n", "0123456789abcdefghij", "", 0),
         ("0000000000000003\r\n\r\n\n\r\n0\r\n\r\n", "\r\n\n", "", 0),
-        (
-            "3;a\r\nabc\r\n0;b=c;d=\"e\\\";\u{e9} f\"\r\n\r\n",
-            "abc",
-            "",
-            0,
-        ),
+        ("3;a\r\nabc\r\n0;b=c;d=\"e\\\";\u{e9} f\"\r\n\r\n", "abc", "", 0),
         ("1;a;b;c=d\r\nx\r\n0\r\n\r\n", "x", "", 0),
         (
             "0\r\nX-Sum:  abc \t\r\nETag:\"x\"\r\nX-Empty:\r\nX-Blank: \t\r\n\r\n",
@@ -116,14 +86,11 @@ fn chunks_are_joined_and_trailers_kept() {
             4,
         ),
     ] {
-        let outcome = check(BodyEnd::Chunked, text.as_bytes())
-            .unwrap_or_else(|bad| panic!("{bad:?}: {text:?}"));
+        let outcome =
+            check(BodyEnd::Chunked, text.as_bytes()).unwrap_or_else(|bad| panic!("{bad:?}: {text:?}"));
         assert_eq!(outcome.content, content.as_bytes(), "{text:?}");
         assert_eq!(outcome.trailers, trailers, "{text:?}");
-        assert!(
-            outcome.end && outcome.consumed == text.len() - left,
-            "{text:?}"
-        );
+        assert!(outcome.end && outcome.consumed == text.len() - left, "{text:?}");
     }
 }
 
@@ -149,11 +116,7 @@ fn refuses_bad_chunk_sizes() {
         "3\u{0}\r\n",
         "_3\r\n",
     ] {
-        assert_eq!(
-            check(BodyEnd::Chunked, text.as_bytes()),
-            Err(BadBody::ChunkSize),
-            "{text:?}"
-        );
+        assert_eq!(check(BodyEnd::Chunked, text.as_bytes()), Err(BadBody::ChunkSize), "{text:?}");
     }
     // Sizes that overflow only in sum.
     let mut reader = BodyReader::new(BodyEnd::Chunked);
@@ -180,11 +143,7 @@ fn refuses_line_ends_other_than_crlf() {
         "3;a=\"\nb\"\r\n",
         "2\r\nabc\r\n",
     ] {
-        assert_eq!(
-            check(BodyEnd::Chunked, text.as_bytes()),
-            Err(BadBody::LineEnd),
-            "{text:?}"
-        );
+        assert_eq!(check(BodyEnd::Chunked, text.as_bytes()), Err(BadBody::LineEnd), "{text:?}");
     }
 }
 
@@ -206,22 +165,12 @@ fn refuses_extensions_that_hide_something() {
         "3;\u{e9}\r\n",
         "3;a=\u{e9}\r\n",
     ] {
-        assert_eq!(
-            check(BodyEnd::Chunked, text.as_bytes()),
-            Err(BadBody::ChunkExtension),
-            "{text:?}"
-        );
+        assert_eq!(check(BodyEnd::Chunked, text.as_bytes()), Err(BadBody::ChunkExtension), "{text:?}");
     }
     let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(5000));
-    assert_eq!(
-        read(BodyEnd::Chunked, long.as_bytes(), &[]),
-        Err(BadBody::ChunkExtension)
-    );
+    assert_eq!(read(BodyEnd::Chunked, long.as_bytes(), &[]), Err(BadBody::ChunkExtension));
     let many = "1;abc\r\nx\r\n".repeat(2000);
-    assert_eq!(
-        read(BodyEnd::Chunked, many.as_bytes(), &[]),
-        Err(BadBody::ChunkExtension)
-    );
+    assert_eq!(read(BodyEnd::Chunked, many.as_bytes(), &[]), Err(BadBody::ChunkExtension));
 }
 
 #[test]
@@ -236,26 +185,16 @@ fn refuses_trailers_that_are_no_fields_or_too_many() {
         "0\r\nA: \u{7f}\r\n\r\n",
         "0\r\nA(: b\r\n\r\n",
     ] {
-        assert_eq!(
-            check(BodyEnd::Chunked, text.as_bytes()),
-            Err(BadBody::Trailer),
-            "{text:?}"
-        );
+        assert_eq!(check(BodyEnd::Chunked, text.as_bytes()), Err(BadBody::Trailer), "{text:?}");
     }
     for text in [
         format!("0\r\nA: {}\r\n\r\n", "b".repeat(9000)),
         format!("0\r\nA: {}", "b".repeat(9000)),
         format!("0\r\n{}\r\n", "A: b\r\n".repeat(65)),
         // Dropped ones count, too.
-        format!(
-            "0\r\n{}\r\n",
-            format!("Host: {}\r\n", "b".repeat(500)).repeat(20)
-        ),
+        format!("0\r\n{}\r\n", format!("Host: {}\r\n", "b".repeat(500)).repeat(20)),
     ] {
-        assert_eq!(
-            read(BodyEnd::Chunked, text.as_bytes(), &[]),
-            Err(BadBody::TrailersTooLarge)
-        );
+        assert_eq!(read(BodyEnd::Chunked, text.as_bytes(), &[]), Err(BadBody::TrailersTooLarge));
         assert_eq!(
             read(BodyEnd::Chunked, text.as_bytes(), &vec![7; text.len()]),
             Err(BadBody::TrailersTooLarge)
@@ -268,11 +207,7 @@ fn limits_count_content_only_and_strike_early() {
     for (body, bytes, expected) in [
         (BodyEnd::Length(4), "abcd", Ok(4)),
         (BodyEnd::Length(5), "a", Err(BadBody::TooLarge)),
-        (
-            BodyEnd::Chunked,
-            "2;x=yyyyyyyyyy\r\nab\r\n2\r\ncd\r\n0\r\nA: bbbbbb\r\n\r\n",
-            Ok(4),
-        ),
+        (BodyEnd::Chunked, "2;x=yyyyyyyyyy\r\nab\r\n2\r\ncd\r\n0\r\nA: bbbbbb\r\n\r\n", Ok(4)),
         (BodyEnd::Chunked, "2\r\nab\r\n3\r\n", Err(BadBody::TooLarge)),
         (BodyEnd::Close, "abcd", Ok(4)),
         (BodyEnd::Close, "abcde", Err(BadBody::TooLarge)),
@@ -280,11 +215,7 @@ fn limits_count_content_only_and_strike_early() {
         let mut reader = BodyReader::new(body);
         reader.limit(4);
         let mut bytes = bytes.as_bytes().to_vec();
-        assert_eq!(
-            reader.read(&mut bytes).map(|progress| progress.data),
-            expected,
-            "{body:?}"
-        );
+        assert_eq!(reader.read(&mut bytes).map(|progress| progress.data), expected, "{body:?}");
     }
 }
 
@@ -310,10 +241,7 @@ fn a_cut_is_no_end() {
 fn after_an_error_nothing_is_read() {
     let mut reader = BodyReader::new(BodyEnd::Chunked);
     assert_eq!(reader.read(&mut b"x".to_vec()), Err(BadBody::ChunkSize));
-    assert_eq!(
-        reader.read(&mut b"0\r\n\r\n".to_vec()),
-        Err(BadBody::ChunkSize)
-    );
+    assert_eq!(reader.read(&mut b"0\r\n\r\n".to_vec()), Err(BadBody::ChunkSize));
     assert_eq!(reader.finish(), Err(BadBody::ChunkSize));
     reader.reset(BodyEnd::Chunked);
     assert!(reader.read(&mut b"0\r\n\r\n".to_vec()).unwrap().end);
@@ -333,8 +261,5 @@ fn what_was_written_in_chunks_reads_back() {
     }
     super::super::chunk::write_last_chunk(&mut written, b"A: b\r\n");
     let outcome = read(BodyEnd::Chunked, &written, &[4096, 1, 1]).unwrap();
-    assert_eq!(
-        (outcome.content, outcome.end, outcome.trailers.as_str()),
-        (content, true, "A: b\r\n")
-    );
+    assert_eq!((outcome.content, outcome.end, outcome.trailers.as_str()), (content, true, "A: b\r\n"));
 }

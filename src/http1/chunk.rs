@@ -33,19 +33,7 @@ mod tests {
 
     #[test]
     fn sizes_are_written_in_hex() {
-        for length in [
-            1,
-            9,
-            10,
-            15,
-            16,
-            255,
-            256,
-            4095,
-            65536,
-            u64::from(u32::MAX),
-            u64::MAX,
-        ] {
+        for length in [1, 9, 10, 15, 16, 255, 256, 4095, 65536, u64::from(u32::MAX), u64::MAX] {
             let mut head = [0; CHUNK_HEAD_BYTES_MAX];
             let written = chunk_head(length, &mut head);
             assert_eq!(&head[..written], format!("{length:x}\r\n").as_bytes());

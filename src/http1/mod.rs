@@ -39,9 +39,7 @@ pub use body::{BodyReader, Progress};
 pub use chunk::{CHUNK_HEAD_BYTES_MAX, chunk_head, write_last_chunk};
 pub use flaw::{BadBody, BadRequest, BadResponse, Flaw};
 pub use http2_request::request_from_http2;
-pub use request::{
-    HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request,
-};
+pub use request::{HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request};
 pub use response::{RequestKind, ResponseHead, parse_response, parse_scanned_response};
 pub use scan::HeadScan;
 pub use write_request::{Outbound, write_request};

@@ -28,11 +28,7 @@ pub enum Target<'b> {
     /// Begins with `/`.
     Origin(&'b [u8]),
     /// `path_and_query` begins with `/` or `?`, or is `/` or (of OPTIONS) `*` when the URI has neither.
-    Absolute {
-        scheme: Scheme,
-        authority: &'b [u8],
-        path_and_query: &'b [u8],
-    },
+    Absolute { scheme: Scheme, authority: &'b [u8], path_and_query: &'b [u8] },
     /// `*`, of OPTIONS only.
     Asterisk,
 }
@@ -71,11 +67,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
     /// The target in origin-form: begins with `/`, or with `?` when an absolute target had no path, or is `*`.
     pub fn path_and_query(&self) -> &'b [u8] {
         match self.target {
-            Target::Origin(target)
-            | Target::Absolute {
-                path_and_query: target,
-                ..
-            } => target,
+            Target::Origin(target) | Target::Absolute { path_and_query: target, .. } => target,
             Target::Asterisk => b"*",
         }
     }
@@ -87,10 +79,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// The first field of this name, in any case: for logs, not for framing.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| header.value)
+        self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 }
 
@@ -121,9 +110,7 @@ pub fn parse_scanned_request<'h, 'b>(
     slots: &'h mut HeaderSlots<'b>,
     limits: &Limits,
 ) -> Result<RequestHead<'h, 'b>, BadRequest> {
-    let raw = bytes
-        .get(span.start..span.end)
-        .ok_or(BadRequest::RequestLine)?;
+    let raw = bytes.get(span.start..span.end).ok_or(BadRequest::RequestLine)?;
     let room = limits.headers_max.min(HEADERS_CEILING);
     let slots = slots.get_mut(..room).ok_or(Flaw::TooManyFields)?;
     let mut parsed = httparse::Request::new(&mut []);
@@ -133,15 +120,10 @@ pub fn parse_scanned_request<'h, 'b>(
         Ok(_) => return Err(BadRequest::RequestLine),
         Err(error) => return Err(refusal(raw, error)),
     }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
-    else {
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(BadRequest::RequestLine);
     };
-    let version = if minor == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     if target.len() > limits.target_bytes_max {
         return Err(BadRequest::TargetTooLong);
     }
@@ -159,9 +141,7 @@ pub fn parse_scanned_request<'h, 'b>(
         check_authority(host)?;
     }
     let authority = match target {
-        Target::Absolute {
-            scheme, authority, ..
-        } => {
+        Target::Absolute { scheme, authority, .. } => {
             check_authority(authority)?;
             if fields.host.is_some() && !same_authority(authority, scheme, host, scheme) {
                 return Err(BadRequest::HostConflict);
@@ -190,9 +170,7 @@ pub fn parse_scanned_request<'h, 'b>(
         body,
         reuse: if keep { Reuse::Keep } else { Reuse::Close },
         expects_continue: fields.expects_continue && at_least_11 && !body.is_empty(),
-        upgrade: fields
-            .upgrade
-            .filter(|_| at_least_11 && fields.connection.upgrade),
+        upgrade: fields.upgrade.filter(|_| at_least_11 && fields.connection.upgrade),
         accepts_trailers: fields.accepts_trailers && at_least_11,
         head_bytes: span.end,
         ambiguous_names: fields.ambiguous_names,
@@ -216,9 +194,7 @@ pub(super) fn check_method(method: &str) -> Result<(), BadRequest> {
 pub(super) fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, BadRequest> {
     // httparse lets any UTF-8 pass.
     // No early exit, so that it runs many bytes at a time: targets are long and nearly always fine.
-    if !target.iter().fold(true, |fine, byte| {
-        fine & byte.is_ascii_graphic() & (*byte != b'#')
-    }) {
+    if !target.iter().fold(true, |fine, byte| fine & byte.is_ascii_graphic() & (*byte != b'#')) {
         return Err(BadRequest::Target);
     }
     match target.first() {
@@ -229,17 +205,11 @@ pub(super) fn read_target<'b>(method: &str, target: &'b [u8]) -> Result<Target<'
 }
 
 fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
-    let colon = target
-        .iter()
-        .take("https:".len())
-        .position(|&byte| byte == b':')?;
+    let colon = target.iter().take("https:".len()).position(|&byte| byte == b':')?;
     let (scheme, rest) = target.split_at_checked(colon)?;
     let scheme = Scheme::parse(scheme)?;
     let rest = rest.strip_prefix(b"://")?;
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?'))
-        .unwrap_or(rest.len());
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at_checked(end)?;
     let path_and_query = match path_and_query {
         // RFC 9112 §3.2.4: a proxy sends on `*` when the URI of OPTIONS has neither path nor query.
@@ -247,18 +217,13 @@ fn absolute<'b>(method: &str, target: &'b [u8]) -> Option<Target<'b>> {
         b"" => b"/",
         other => other,
     };
-    Some(Target::Absolute {
-        scheme,
-        authority,
-        path_and_query,
-    })
+    Some(Target::Absolute { scheme, authority, path_and_query })
 }
 
 /// Shallow: not empty, not endless, only characters a host and a port are made of. No user information.
 pub(super) fn check_authority(authority: &[u8]) -> Result<(), BadRequest> {
     let allowed = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'%' | b':' | b'[' | b']')
     };
     if authority.is_empty() || authority.len() > HOST_BYTES_MAX || !authority.iter().all(allowed) {
         return Err(BadRequest::HostInvalid);

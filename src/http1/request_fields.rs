@@ -26,9 +26,7 @@ impl<'b> Fields<'b> {
         let mut upgrades = 0;
         for &Header { name, value } in headers {
             match FieldName::of(name.as_bytes()) {
-                FieldName::Other => {
-                    fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes()))
-                }
+                FieldName::Other => fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes())),
                 FieldName::Host => {
                     if fields.host.replace(value).is_some() {
                         return Err(BadRequest::HostRepeated);

@@ -3,11 +3,7 @@
 use super::super::http2_request::request_from_http2;
 use super::*;
 
-const LIMITS: Limits = Limits {
-    head_bytes_max: 4096,
-    headers_max: 16,
-    target_bytes_max: 512,
-};
+const LIMITS: Limits = Limits { head_bytes_max: 4096, headers_max: 16, target_bytes_max: 512 };
 
 /// Reads `bytes` at once, byte by byte and, where that is cheap, split at every point: always the same answer.
 fn check<T: PartialEq + std::fmt::Debug>(
@@ -22,8 +18,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
     let pieces = (0..=bytes.len()).find_map(|end| match scan.request(&bytes[..end], &LIMITS) {
         Ok(None) => None,
         Ok(Some(span)) => Some(
-            parse_scanned_request(&bytes[..end], span, &mut header_slots(), &LIMITS)
-                .map(|head| look(&head)),
+            parse_scanned_request(&bytes[..end], span, &mut header_slots(), &LIMITS).map(|head| look(&head)),
         ),
         Err(bad) => Some(Err(bad)),
     });
@@ -31,10 +26,9 @@ fn check<T: PartialEq + std::fmt::Debug>(
         (Ok(None), None) => panic!("incomplete: {:?}", String::from_utf8_lossy(bytes)),
         (Ok(Some(whole)), Some(Ok(pieces))) => assert_eq!(*whole, pieces),
         (Err(whole), Some(Err(pieces))) => assert_eq!(*whole, pieces),
-        (whole, pieces) => panic!(
-            "{whole:?} at once, {pieces:?} in pieces: {:?}",
-            String::from_utf8_lossy(bytes)
-        ),
+        (whole, pieces) => {
+            panic!("{whole:?} at once, {pieces:?} in pieces: {:?}", String::from_utf8_lossy(bytes))
+        }
     }
     for split in 0..bytes.len() {
         let mut scan = HeadScan::new();
@@ -71,34 +65,21 @@ fn accepted<T: PartialEq + std::fmt::Debug>(
 ) -> T {
     match check(text.as_ref(), look) {
         Ok(value) => value,
-        Err(bad) => panic!(
-            "refused as {}: {:?}",
-            bad.reason(),
-            String::from_utf8_lossy(text.as_ref())
-        ),
+        Err(bad) => panic!("refused as {}: {:?}", bad.reason(), String::from_utf8_lossy(text.as_ref())),
     }
 }
 
 #[test]
 fn refuses_two_hosts() {
     assert_eq!(refused(with("Host: a")), BadRequest::HostRepeated);
-    assert_eq!(
-        refused("GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"),
-        BadRequest::HostRepeated
-    );
+    assert_eq!(refused("GET / HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n"), BadRequest::HostRepeated);
 }
 
 #[test]
 fn refuses_http_11_without_host() {
     assert_eq!(refused("GET / HTTP/1.1\r\n\r\n"), BadRequest::HostMissing);
-    assert_eq!(
-        refused("GET http://a/ HTTP/1.1\r\n\r\n"),
-        BadRequest::HostMissing
-    );
-    assert_eq!(
-        accepted("GET / HTTP/1.0\r\n\r\n", |head| head.authority().len()),
-        0
-    );
+    assert_eq!(refused("GET http://a/ HTTP/1.1\r\n\r\n"), BadRequest::HostMissing);
+    assert_eq!(accepted("GET / HTTP/1.0\r\n\r\n", |head| head.authority().len()), 0);
 }
 
 #[test]
@@ -129,17 +110,9 @@ fn refuses_invalid_hosts() {
             "{host:?}"
         );
     }
-    for host in [
-        "a",
-        "a.b.",
-        "A-b_c.example:8443",
-        "[::1]:80",
-        "127.0.0.1",
-        &"a".repeat(261),
-    ] {
-        let seen = accepted(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), |head| {
-            head.authority().to_vec()
-        });
+    for host in ["a", "a.b.", "A-b_c.example:8443", "[::1]:80", "127.0.0.1", &"a".repeat(261)] {
+        let seen =
+            accepted(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"), |head| head.authority().to_vec());
         assert_eq!(seen, host.as_bytes());
     }
 }
@@ -151,11 +124,7 @@ fn refuses_a_length_beside_a_transfer_coding() {
         "Transfer-Encoding: chunked\r\nContent-Length: 0",
         "transfer-encoding: CHUNKED\r\ncontent-length: 5",
     ] {
-        assert_eq!(
-            refused(with(fields)),
-            BadRequest::Flaw(Flaw::LengthWithCoding),
-            "{fields}"
-        );
+        assert_eq!(refused(with(fields)), BadRequest::Flaw(Flaw::LengthWithCoding), "{fields}");
     }
 }
 
@@ -168,11 +137,7 @@ fn refuses_two_content_lengths_even_when_equal() {
         "Content-Length: 5,5",
         "Content-Length: 5,",
     ] {
-        assert_eq!(
-            refused(with(fields)),
-            BadRequest::Flaw(Flaw::LengthRepeated),
-            "{fields}"
-        );
+        assert_eq!(refused(with(fields)), BadRequest::Flaw(Flaw::LengthRepeated), "{fields}");
     }
 }
 
@@ -202,13 +167,9 @@ fn refuses_content_lengths_that_are_no_plain_number() {
             "{value:?}"
         );
     }
-    for (value, length) in [
-        ("0", 0),
-        ("5", 5),
-        ("  5  ", 5),
-        ("007", 7),
-        ("9223372036854775807", i64::MAX as u64),
-    ] {
+    for (value, length) in
+        [("0", 0), ("5", 5), ("  5  ", 5), ("007", 7), ("9223372036854775807", i64::MAX as u64)]
+    {
         let body = accepted(with(&format!("Content-Length:{value}")), |head| head.body);
         assert_eq!(body, BodyEnd::Length(length));
     }
@@ -246,17 +207,11 @@ fn refuses_transfer_codings_other_than_exactly_chunked() {
         );
     }
     assert_eq!(
-        refused(with(
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"
-        )),
+        refused(with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked")),
         BadRequest::Flaw(Flaw::Coding)
     );
     for value in ["chunked", "  Chunked ", "CHUNKED"] {
-        assert_eq!(
-            accepted(with(&format!("Transfer-Encoding:{value}")), |head| head
-                .body),
-            BodyEnd::Chunked
-        );
+        assert_eq!(accepted(with(&format!("Transfer-Encoding:{value}")), |head| head.body), BodyEnd::Chunked);
     }
 }
 
@@ -270,12 +225,7 @@ fn refuses_transfer_codings_in_http_10() {
 
 #[test]
 fn refuses_control_bytes_in_front_of_codings() {
-    for value in [
-        "\u{b}chunked",
-        "\u{c}chunked",
-        "chunked\u{0}",
-        "\u{1}chunked",
-    ] {
+    for value in ["\u{b}chunked", "\u{c}chunked", "chunked\u{0}", "\u{1}chunked"] {
         let bad = refused(with(&format!("Transfer-Encoding:{value}")));
         assert_eq!(bad, BadRequest::Flaw(Flaw::FieldValue), "{value:?}");
     }
@@ -288,11 +238,7 @@ fn refuses_bare_line_feeds_anywhere() {
         if good[at] == b'\r' {
             let mut bytes = good.to_vec();
             bytes.remove(at);
-            assert_eq!(
-                refused(&bytes),
-                BadRequest::Flaw(Flaw::BareLineFeed),
-                "without the CR at {at}"
-            );
+            assert_eq!(refused(&bytes), BadRequest::Flaw(Flaw::BareLineFeed), "without the CR at {at}");
         }
         // A line feed after the end would belong to the next message.
         if at > 2 && at < good.len() - 1 {
@@ -312,29 +258,21 @@ fn refuses_bare_carriage_returns_anywhere() {
         refused(&bytes);
     }
     for fields in ["A: b\rc", "A: \r", "A:\rb", "A\r: b", "A: b\r\r"] {
-        assert_eq!(
-            refused(with(fields)),
-            BadRequest::Flaw(Flaw::BareCarriageReturn),
-            "{fields:?}"
-        );
+        assert_eq!(refused(with(fields)), BadRequest::Flaw(Flaw::BareCarriageReturn), "{fields:?}");
     }
 }
 
 #[test]
 fn refuses_nul_and_other_controls_everywhere() {
     let good = b"GET / HTTP/1.1\r\nHost: a\r\nA: b c\r\n\r\n";
-    for control in (0..0x20)
-        .chain([0x7f])
-        .filter(|byte| !b"\t\r\n".contains(byte))
-    {
+    for control in (0..0x20).chain([0x7f]).filter(|byte| !b"\t\r\n".contains(byte)) {
         for at in 0..=good.len() - 4 {
             let mut bytes = good.to_vec();
             bytes.insert(at, control);
             refused(&bytes);
         }
         let mut bytes =
-            b"GET / HTTP/1.1\r\nHost: a\r\nA: long enough for a wide loop, sixteen and more "
-                .to_vec();
+            b"GET / HTTP/1.1\r\nHost: a\r\nA: long enough for a wide loop, sixteen and more ".to_vec();
         bytes.push(control);
         bytes.extend_from_slice(b"x\r\n\r\n");
         assert_eq!(refused(&bytes), BadRequest::Flaw(Flaw::FieldValue));
@@ -344,11 +282,7 @@ fn refuses_nul_and_other_controls_everywhere() {
 #[test]
 fn refuses_folded_lines() {
     for fields in ["A: b\r\n c", "A: b\r\n\tc", "A:\r\n b", "A: b\r\n "] {
-        assert_eq!(
-            refused(with(fields)),
-            BadRequest::Flaw(Flaw::FoldedLine),
-            "{fields:?}"
-        );
+        assert_eq!(refused(with(fields)), BadRequest::Flaw(Flaw::FoldedLine), "{fields:?}");
     }
 }
 
@@ -359,11 +293,7 @@ fn refuses_white_space_before_the_first_field() {
         "GET / HTTP/1.1\r\n\tHost: a\r\n\r\n",
         "GET / HTTP/1.1\r\n \r\nHost: a\r\n\r\n",
     ] {
-        assert_eq!(
-            refused(text),
-            BadRequest::Flaw(Flaw::FoldedLine),
-            "{text:?}"
-        );
+        assert_eq!(refused(text), BadRequest::Flaw(Flaw::FoldedLine), "{text:?}");
     }
 }
 
@@ -382,11 +312,7 @@ fn refuses_names_that_are_no_tokens() {
         "A@b: c",
         "A{: b",
     ] {
-        assert_eq!(
-            refused(with(fields)),
-            BadRequest::Flaw(Flaw::FieldName),
-            "{fields:?}"
-        );
+        assert_eq!(refused(with(fields)), BadRequest::Flaw(Flaw::FieldName), "{fields:?}");
     }
     refused(with("Content-Length : 5"));
     refused(with("Transfer-Encoding : chunked"));
@@ -398,47 +324,29 @@ fn refuses_methods_that_are_no_tokens() {
         let bad = refused(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(bad, BadRequest::RequestLine, "{method:?}");
     }
+    assert_eq!(refused(format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(33))), BadRequest::Method);
     assert_eq!(
-        refused(format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(33))),
-        BadRequest::Method
-    );
-    assert_eq!(
-        accepted("m-search* / HTTP/1.1\r\nHost: a\r\n\r\n", |head| head
-            .method
-            .to_owned()),
+        accepted("m-search* / HTTP/1.1\r\nHost: a\r\n\r\n", |head| head.method.to_owned()),
         "m-search*"
     );
 }
 
 #[test]
 fn refuses_connect_and_trace() {
-    for line in [
-        "CONNECT a:443",
-        "TRACE /",
-        "connect a:443",
-        "trace /",
-        "CONNECT /",
-    ] {
+    for line in ["CONNECT a:443", "TRACE /", "connect a:443", "trace /", "CONNECT /"] {
         let bad = refused(format!("{line} HTTP/1.1\r\nHost: a:443\r\n\r\n"));
-        assert_eq!(
-            (bad, bad.status()),
-            (BadRequest::MethodNotAllowed, 405),
-            "{line}"
-        );
+        assert_eq!((bad, bad.status()), (BadRequest::MethodNotAllowed, 405), "{line}");
     }
 }
 
 #[test]
 fn refuses_targets_with_other_than_visible_ascii() {
     for target in [
-        "/a#b", "#", "/\u{e9}", "a", "a/b", "*", "a:80", "//a b", "http:/a", "http:a", "ftp://a/",
-        "x://", "http//a",
+        "/a#b", "#", "/\u{e9}", "a", "a/b", "*", "a:80", "//a b", "http:/a", "http:a", "ftp://a/", "x://",
+        "http//a",
     ] {
         let bad = refused(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert!(
-            matches!(bad, BadRequest::Target | BadRequest::RequestLine),
-            "{target:?}: {bad:?}"
-        );
+        assert!(matches!(bad, BadRequest::Target | BadRequest::RequestLine), "{target:?}: {bad:?}");
     }
     for line in [
         "GET  / HTTP/1.1",
@@ -469,41 +377,22 @@ fn refuses_other_versions() {
         "HTTP/11",
     ] {
         let bad = refused(format!("GET / {version}\r\nHost: a\r\n\r\n"));
-        assert!(
-            matches!(bad, BadRequest::Version | BadRequest::RequestLine),
-            "{version}: {bad:?}"
-        );
+        assert!(matches!(bad, BadRequest::Version | BadRequest::RequestLine), "{version}: {bad:?}");
     }
     assert_eq!(refused("GET /\r\n"), BadRequest::RequestLine, "HTTP/0.9");
-    assert_eq!(
-        refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-        BadRequest::Http2Preface
-    );
-    assert_eq!(
-        refused("\u{16}\u{3}\u{1}\u{2}"),
-        BadRequest::RequestLine,
-        "TLS on a plain port"
-    );
+    assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), BadRequest::Http2Preface);
+    assert_eq!(refused("\u{16}\u{3}\u{1}\u{2}"), BadRequest::RequestLine, "TLS on a plain port");
 }
 
 #[test]
 fn refuses_connection_options_that_strip_what_others_need() {
-    for option in [
-        "Host",
-        "content-length",
-        "Transfer-Encoding",
-        "Cookie",
-        "X-Forwarded-For",
-        "Via",
-        "Authorization",
-    ] {
+    for option in
+        ["Host", "content-length", "Transfer-Encoding", "Cookie", "X-Forwarded-For", "Via", "Authorization"]
+    {
         let bad = refused(with(&format!("Connection: close, {option}")));
         assert_eq!(bad, BadRequest::Flaw(Flaw::Nomination), "{option}");
     }
-    assert_eq!(
-        refused(with("Connection: a b")),
-        BadRequest::Flaw(Flaw::Connection)
-    );
+    assert_eq!(refused(with("Connection: a b")), BadRequest::Flaw(Flaw::Connection));
 }
 
 #[test]
@@ -518,50 +407,27 @@ fn refuses_heads_past_their_limits() {
     assert_eq!(accepted(long(512), |head| head.path_and_query().len()), 512);
     for bytes in [513, 530, 600, 4000, 5000] {
         let bad = refused(long(bytes));
-        assert_eq!(
-            (bad, bad.status()),
-            (BadRequest::TargetTooLong, 414),
-            "{bytes}"
-        );
+        assert_eq!((bad, bad.status()), (BadRequest::TargetTooLong, 414), "{bytes}");
     }
-    assert_eq!(
-        accepted(with(&["A: b"; 15].join("\r\n")), |head| head
-            .headers()
-            .len()),
-        16
-    );
+    assert_eq!(accepted(with(&["A: b"; 15].join("\r\n")), |head| head.headers().len()), 16);
     let bad = refused(with(&["A: b"; 16].join("\r\n")));
-    assert_eq!(
-        (bad, bad.status()),
-        (BadRequest::Flaw(Flaw::TooManyFields), 431)
-    );
+    assert_eq!((bad, bad.status()), (BadRequest::Flaw(Flaw::TooManyFields), 431));
     let bad = refused(with(&format!("A: {}", "b".repeat(5000))));
-    assert_eq!(
-        (bad, bad.status()),
-        (BadRequest::Flaw(Flaw::HeadTooLarge), 431)
-    );
+    assert_eq!((bad, bad.status()), (BadRequest::Flaw(Flaw::HeadTooLarge), 431));
 }
 
 #[test]
 fn more_fields_than_the_ceiling_are_refused_whatever_the_limit() {
-    let limits = Limits {
-        headers_max: usize::MAX,
-        ..Limits::default()
-    };
+    let limits = Limits { headers_max: usize::MAX, ..Limits::default() };
     let head = with(&vec!["A: b"; 256].join("\r\n"));
-    let bad = parse_request(&head, &mut header_slots(), &limits)
-        .map(|_| ())
-        .unwrap_err();
+    let bad = parse_request(&head, &mut header_slots(), &limits).map(|_| ()).unwrap_err();
     assert_eq!(bad, BadRequest::Flaw(Flaw::TooManyFields));
 }
 
 #[test]
 fn skips_a_few_empty_lines_before_the_request() {
     let text = b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET /next";
-    assert_eq!(
-        accepted(text, |head| head.head_bytes),
-        text.len() - "GET /next".len()
-    );
+    assert_eq!(accepted(text, |head| head.head_bytes), text.len() - "GET /next".len());
     refused("\r\n".repeat(5));
 }
 
@@ -579,23 +445,15 @@ fn targets_are_read_in_their_forms() {
         ("GET //a.example/x", "//a.example/x", "a.example"),
         ("GET /http://b/", "/http://b/", "a.example"),
     ] {
-        let (target, seen) = accepted(
-            format!("{line} HTTP/1.1\r\nHost: a.example\r\n\r\n"),
-            |head| (head.path_and_query().to_vec(), head.authority().to_vec()),
-        );
-        assert_eq!(
-            (target, seen),
-            (expected.into(), authority.into()),
-            "{line}"
-        );
+        let (target, seen) = accepted(format!("{line} HTTP/1.1\r\nHost: a.example\r\n\r\n"), |head| {
+            (head.path_and_query().to_vec(), head.authority().to_vec())
+        });
+        assert_eq!((target, seen), (expected.into(), authority.into()), "{line}");
     }
-    let scheme = accepted(
-        "GET https://a/ HTTP/1.1\r\nHost: a:443\r\n\r\n",
-        |head| match head.target {
-            Target::Absolute { scheme, .. } => Some(scheme),
-            _ => None,
-        },
-    );
+    let scheme = accepted("GET https://a/ HTTP/1.1\r\nHost: a:443\r\n\r\n", |head| match head.target {
+        Target::Absolute { scheme, .. } => Some(scheme),
+        _ => None,
+    });
     assert_eq!(scheme, Some(Scheme::Https));
 }
 
@@ -610,13 +468,7 @@ fn refuses_absolute_targets_that_contradict_host() {
         let bad = refused(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(bad, BadRequest::HostConflict, "{target} {host}");
     }
-    for target in [
-        "http:///x",
-        "http://",
-        "http://u@a/",
-        "http://a:b@a/",
-        "http://a\\b/",
-    ] {
+    for target in ["http:///x", "http://", "http://u@a/", "http://a:b@a/", "http://a\\b/"] {
         let bad = refused(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(bad, BadRequest::HostInvalid, "{target}");
     }
@@ -626,23 +478,11 @@ fn refuses_absolute_targets_that_contradict_host() {
 fn connections_live_on_as_the_version_says() {
     for (text, expected) in [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Reuse::Keep),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n",
-            Reuse::Close,
-        ),
-        (
-            "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n",
-            Reuse::Close,
-        ),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n", Reuse::Close),
+        ("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: close\r\n\r\n", Reuse::Close),
         ("GET / HTTP/1.0\r\n\r\n", Reuse::Close),
-        (
-            "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n",
-            Reuse::Keep,
-        ),
-        (
-            "GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
-            Reuse::Close,
-        ),
+        ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Reuse::Keep),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n", Reuse::Close),
     ] {
         assert_eq!(accepted(text, |head| head.reuse), expected, "{text:?}");
     }
@@ -651,14 +491,8 @@ fn connections_live_on_as_the_version_says() {
 #[test]
 fn an_upgrade_counts_when_connection_says_so() {
     let upgrade = |fields: &str| accepted(with(fields), |head| head.upgrade.map(<[u8]>::to_vec));
-    assert_eq!(
-        upgrade("Connection: Upgrade\r\nUpgrade: websocket"),
-        Some(b"websocket".to_vec())
-    );
-    assert_eq!(
-        upgrade("Connection: keep-alive, upgrade\r\nUpgrade: a/1, b"),
-        Some(b"a/1, b".to_vec())
-    );
+    assert_eq!(upgrade("Connection: Upgrade\r\nUpgrade: websocket"), Some(b"websocket".to_vec()));
+    assert_eq!(upgrade("Connection: keep-alive, upgrade\r\nUpgrade: a/1, b"), Some(b"a/1, b".to_vec()));
     for fields in [
         "Upgrade: websocket",
         "Connection: Upgrade",
@@ -678,21 +512,13 @@ fn an_upgrade_counts_when_connection_says_so() {
 #[test]
 fn expectations_count_when_a_body_follows() {
     let expects = |text: &str| accepted(text, |head| head.expects_continue);
-    assert!(expects(
-        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"
-    ));
+    assert!(expects("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"));
     assert!(expects(
         "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
     ));
-    assert!(!expects(
-        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"
-    ));
-    assert!(!expects(
-        "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n"
-    ));
-    assert!(!expects(
-        "PUT / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"
-    ));
+    assert!(!expects("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n"));
+    assert!(!expects("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n"));
+    assert!(!expects("PUT / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"));
 }
 
 #[test]
@@ -705,8 +531,7 @@ fn trailers_are_accepted_by_those_who_say_so() {
         ("", false),
     ] {
         assert_eq!(
-            accepted(with(&format!("Connection: TE\r\nTE: {value}")), |head| head
-                .accepts_trailers),
+            accepted(with(&format!("Connection: TE\r\nTE: {value}")), |head| head.accepts_trailers),
             expected
         );
     }
@@ -714,11 +539,9 @@ fn trailers_are_accepted_by_those_who_say_so() {
 
 #[test]
 fn names_that_could_be_folded_are_counted() {
-    let fields = "X_Forwarded_For: a\r\nX.B: c\r\nX-Fine: d\r\nContent_Length: 5\r\nTransfer_Encoding: chunked";
-    assert_eq!(
-        accepted(with(fields), |head| (head.ambiguous_names, head.body)),
-        (4, BodyEnd::None)
-    );
+    let fields =
+        "X_Forwarded_For: a\r\nX.B: c\r\nX-Fine: d\r\nContent_Length: 5\r\nTransfer_Encoding: chunked";
+    assert_eq!(accepted(with(fields), |head| (head.ambiguous_names, head.body)), (4, BodyEnd::None));
 }
 
 #[test]
@@ -728,75 +551,30 @@ fn http2_requests_are_judged_by_the_same_rules() {
                 path: &'static str,
                 fields: &[(&'static str, &'static str)],
                 ends| {
-        let headers: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| Header {
-                name,
-                value: value.as_bytes(),
-            })
-            .collect();
-        request_from_http2(
-            method,
-            authority.as_bytes(),
-            path.as_bytes(),
-            &headers,
-            ends,
-            &LIMITS,
-        )
-        .map(|head| (head.authority(), head.path_and_query(), head.body))
+        let headers: Vec<_> =
+            fields.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
+        request_from_http2(method, authority.as_bytes(), path.as_bytes(), &headers, ends, &LIMITS)
+            .map(|head| (head.authority(), head.path_and_query(), head.body))
     };
     let a: &[u8] = b"a";
-    assert_eq!(
-        read("GET", "a", "/x", &[], true),
-        Ok((a, &b"/x"[..], BodyEnd::None))
-    );
-    assert_eq!(
-        read("GET", "", "/x", &[("host", "a")], true),
-        Ok((a, &b"/x"[..], BodyEnd::None))
-    );
-    assert_eq!(
-        read("POST", "a", "/", &[("host", "a:443")], false),
-        Ok((a, &b"/"[..], BodyEnd::Chunked))
-    );
+    assert_eq!(read("GET", "a", "/x", &[], true), Ok((a, &b"/x"[..], BodyEnd::None)));
+    assert_eq!(read("GET", "", "/x", &[("host", "a")], true), Ok((a, &b"/x"[..], BodyEnd::None)));
+    assert_eq!(read("POST", "a", "/", &[("host", "a:443")], false), Ok((a, &b"/"[..], BodyEnd::Chunked)));
     assert_eq!(
         read("POST", "a", "/", &[("content-length", "3")], false),
         Ok((a, &b"/"[..], BodyEnd::Length(3)))
     );
-    assert_eq!(
-        read("OPTIONS", "a", "*", &[("te", "trailers")], true),
-        Ok((a, &b"*"[..], BodyEnd::None))
-    );
+    assert_eq!(read("OPTIONS", "a", "*", &[("te", "trailers")], true), Ok((a, &b"*"[..], BodyEnd::None)));
     for (method, authority, path, fields, ends, expected) in [
-        (
-            "GET",
-            "a",
-            "/",
-            &[("host", "b")][..],
-            true,
-            BadRequest::HostConflict,
-        ),
+        ("GET", "a", "/", &[("host", "b")][..], true, BadRequest::HostConflict),
         ("GET", "", "/", &[], true, BadRequest::HostInvalid),
         ("GET", "u@a", "/", &[], true, BadRequest::HostInvalid),
         ("GET", "a", "x", &[], true, BadRequest::Target),
         ("GET", "a", "http://a/", &[], true, BadRequest::Target),
         ("GET", "a", "/#", &[], true, BadRequest::Target),
         ("GET", "a", "", &[], true, BadRequest::Target),
-        (
-            "CONNECT",
-            "a",
-            "/",
-            &[],
-            false,
-            BadRequest::MethodNotAllowed,
-        ),
-        (
-            "POST",
-            "a",
-            "/",
-            &[("content-length", "3")],
-            true,
-            BadRequest::Http2Field,
-        ),
+        ("CONNECT", "a", "/", &[], false, BadRequest::MethodNotAllowed),
+        ("POST", "a", "/", &[("content-length", "3")], true, BadRequest::Http2Field),
         (
             "POST",
             "a",
@@ -805,38 +583,10 @@ fn http2_requests_are_judged_by_the_same_rules() {
             false,
             Flaw::LengthRepeated.into(),
         ),
-        (
-            "GET",
-            "a",
-            "/",
-            &[("connection", "close")],
-            true,
-            BadRequest::Http2Field,
-        ),
-        (
-            "GET",
-            "a",
-            "/",
-            &[("transfer-encoding", "chunked")],
-            false,
-            BadRequest::Http2Field,
-        ),
-        (
-            "GET",
-            "a",
-            "/",
-            &[("upgrade", "websocket")],
-            true,
-            BadRequest::Http2Field,
-        ),
-        (
-            "GET",
-            "a",
-            "/",
-            &[("te", "gzip")],
-            true,
-            BadRequest::Http2Field,
-        ),
+        ("GET", "a", "/", &[("connection", "close")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("transfer-encoding", "chunked")], false, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("upgrade", "websocket")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("te", "gzip")], true, BadRequest::Http2Field),
     ] {
         assert_eq!(
             read(method, authority, path, fields, ends),

@@ -48,10 +48,7 @@ impl<'h, 'b> ResponseHead<'h, 'b> {
 
     /// The first field of this name, in any case.
     pub fn field(&self, name: &str) -> Option<&'b [u8]> {
-        self.headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| header.value)
+        self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
     }
 }
 
@@ -82,9 +79,7 @@ pub fn parse_scanned_response<'h, 'b>(
     request: RequestKind,
     limits: &Limits,
 ) -> Result<ResponseHead<'h, 'b>, BadResponse> {
-    let raw = bytes
-        .get(span.start..span.end)
-        .ok_or(BadResponse::StatusLine)?;
+    let raw = bytes.get(span.start..span.end).ok_or(BadResponse::StatusLine)?;
     let room = limits.headers_max.min(HEADERS_CEILING);
     let slots = slots.get_mut(..room).ok_or(Flaw::TooManyFields)?;
     let mut parsed = httparse::Response::new(&mut []);
@@ -100,11 +95,7 @@ pub fn parse_scanned_response<'h, 'b>(
     if status < 100 {
         return Err(BadResponse::StatusLine);
     }
-    let version = if minor == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
+    let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let headers: &'h [Header<'b>] = parsed.headers;
 
     let mut length = None;
@@ -135,10 +126,7 @@ pub fn parse_scanned_response<'h, 'b>(
     }
 
     let switches = status == 101;
-    if switches
-        && !(request.upgrade
-            && connection.upgrade
-            && upgrade.is_some_and(|value| !value.is_empty()))
+    if switches && !(request.upgrade && connection.upgrade && upgrade.is_some_and(|value| !value.is_empty()))
     {
         return Err(BadResponse::UnaskedSwitch);
     }
@@ -153,12 +141,7 @@ pub fn parse_scanned_response<'h, 'b>(
     // RFC 9112 §6.1 and RFC 9110 §8.6 forbid framing here. Such an upstream may well send the body it speaks of.
     let doubtful = bodiless_status && (coding || length.is_some_and(|length| length > 0));
     if doubtful && status < 200 {
-        return Err(if coding {
-            Flaw::Coding
-        } else {
-            Flaw::LengthInvalid
-        }
-        .into());
+        return Err(if coding { Flaw::Coding } else { Flaw::LengthInvalid }.into());
     }
     let keep = match version {
         Version::Http10 => connection.keep_alive && !connection.close,

@@ -7,11 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::http::{BodyEnd, FieldName, Forwarded, Limits, Scheme, Version};
 
-const LIMITS: Limits = Limits {
-    head_bytes_max: 4096,
-    headers_max: 32,
-    target_bytes_max: 1024,
-};
+const LIMITS: Limits = Limits { head_bytes_max: 4096, headers_max: 32, target_bytes_max: 1024 };
 
 static FORWARDED: Forwarded<'static> = Forwarded {
     client: SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 1),
@@ -36,19 +32,14 @@ struct Meaning {
 }
 
 fn meaning(head: &RequestHead<'_, '_>) -> Meaning {
-    let of = |known| {
-        head.headers()
-            .iter()
-            .filter(move |header| FieldName::of(header.name.as_bytes()) == known)
-    };
+    let of =
+        |known| head.headers().iter().filter(move |header| FieldName::of(header.name.as_bytes()) == known);
     let mut target = head.path_and_query().to_vec();
     if target.starts_with(b"?") {
         target.insert(0, b'/');
     }
-    let cookies: Vec<_> = of(FieldName::Cookie)
-        .map(|header| header.value)
-        .filter(|value| !value.is_empty())
-        .collect();
+    let cookies: Vec<_> =
+        of(FieldName::Cookie).map(|header| header.value).filter(|value| !value.is_empty()).collect();
     Meaning {
         method: head.method.to_owned(),
         target,
@@ -56,10 +47,7 @@ fn meaning(head: &RequestHead<'_, '_>) -> Meaning {
         body: head.body,
         fields: of(FieldName::Other)
             .filter(|header| {
-                header
-                    .name
-                    .bytes()
-                    .all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
+                header.name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
                     && !head.connection.nominates(header.name.as_bytes())
             })
             .map(|header| (header.name.to_owned(), header.value.to_vec()))
@@ -83,37 +71,19 @@ fn check_round_trip(bytes: &[u8]) -> bool {
     let mut up = Vec::new();
     write_request(&mut up, &head, &outbound);
     let mut up_slots = header_slots();
-    let limits = Limits {
-        head_bytes_max: 64 * 1024,
-        headers_max: 256,
-        target_bytes_max: 4096,
-    };
+    let limits = Limits { head_bytes_max: 64 * 1024, headers_max: 256, target_bytes_max: 4096 };
     let again = parse_request(&up, &mut up_slots, &limits)
         .unwrap_or_else(|bad| panic!("{bad:?} in {:?}", String::from_utf8_lossy(&up)))
         .unwrap_or_else(|| panic!("unfinished: {:?}", String::from_utf8_lossy(&up)));
     assert_eq!(again.head_bytes, up.len(), "nothing after the head");
-    assert_eq!(
-        meaning(&again),
-        meaning(&head),
-        "{:?}",
-        String::from_utf8_lossy(&up)
-    );
+    assert_eq!(meaning(&again), meaning(&head), "{:?}", String::from_utf8_lossy(&up));
     assert_eq!(again.upgrade, head.upgrade);
     assert_eq!(again.ambiguous_names, 0);
-    let ours = |name| {
-        again
-            .headers()
-            .iter()
-            .filter(|header| FieldName::of(header.name.as_bytes()) == name)
-            .count()
-    };
-    for name in [
-        FieldName::ForwardedFor,
-        FieldName::Forwarded,
-        FieldName::Via,
-        FieldName::RequestId,
-        FieldName::Host,
-    ] {
+    let ours =
+        |name| again.headers().iter().filter(|header| FieldName::of(header.name.as_bytes()) == name).count();
+    for name in
+        [FieldName::ForwardedFor, FieldName::Forwarded, FieldName::Via, FieldName::RequestId, FieldName::Host]
+    {
         assert_eq!(ours(name), 1, "{name:?}");
     }
     assert_eq!(ours(FieldName::FrontEnd), 0);
@@ -249,10 +219,7 @@ fn feed_everything(bytes: &[u8], cuts: &[usize]) {
     let _ = check_round_trip(bytes);
     for head in [false, true] {
         let mut slots = header_slots();
-        let kind = RequestKind {
-            head,
-            upgrade: !head,
-        };
+        let kind = RequestKind { head, upgrade: !head };
         if let Ok(Some(response)) = parse_response(bytes, &mut slots, kind, &LIMITS) {
             for client in [Version::Http10, Version::Http11] {
                 let mut down = Vec::new();
@@ -265,10 +232,7 @@ fn feed_everything(bytes: &[u8], cuts: &[usize]) {
                     &down,
                     &mut slots,
                     kind,
-                    &Limits {
-                        headers_max: 256,
-                        ..Limits::default()
-                    },
+                    &Limits { headers_max: 256, ..Limits::default() },
                 )
                 .unwrap_or_else(|bad| panic!("{bad:?} in {:?}", String::from_utf8_lossy(&down)));
                 assert_eq!(
@@ -278,12 +242,7 @@ fn feed_everything(bytes: &[u8], cuts: &[usize]) {
             }
         }
     }
-    for body in [
-        BodyEnd::Chunked,
-        BodyEnd::Length(7),
-        BodyEnd::Close,
-        BodyEnd::None,
-    ] {
+    for body in [BodyEnd::Chunked, BodyEnd::Length(7), BodyEnd::Close, BodyEnd::None] {
         let mut reader = BodyReader::new(body);
         let mut rest = bytes;
         for cut in cuts.iter().copied().chain([usize::MAX]) {

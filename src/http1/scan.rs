@@ -57,11 +57,7 @@ impl HeadScan {
     ///
     /// # Errors
     /// [`BadRequest`]: no bytes to come can mend it.
-    pub fn request(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<HeadSpan>, BadRequest> {
+    pub fn request(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<HeadSpan>, BadRequest> {
         self.scan(bytes, limits, &Kind::Request)
     }
 
@@ -69,24 +65,14 @@ impl HeadScan {
     ///
     /// # Errors
     /// [`BadResponse`]: no bytes to come can mend it.
-    pub fn response(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<HeadSpan>, BadResponse> {
-        self.scan(bytes, limits, &Kind::Response)
-            .map_err(|bad| match bad {
-                BadRequest::Flaw(flaw) => BadResponse::Flaw(flaw),
-                _ => BadResponse::StatusLine,
-            })
+    pub fn response(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<HeadSpan>, BadResponse> {
+        self.scan(bytes, limits, &Kind::Response).map_err(|bad| match bad {
+            BadRequest::Flaw(flaw) => BadResponse::Flaw(flaw),
+            _ => BadResponse::StatusLine,
+        })
     }
 
-    fn scan(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-        kind: &Kind,
-    ) -> Result<Option<HeadSpan>, BadRequest> {
+    fn scan(&mut self, bytes: &[u8], limits: &Limits, kind: &Kind) -> Result<Option<HeadSpan>, BadRequest> {
         loop {
             let unseen = bytes.get(self.scanned..).unwrap_or(&[]);
             let Some(found) = memchr(b'\n', unseen) else {
@@ -94,10 +80,7 @@ impl HeadScan {
                 return self.unfinished(bytes, limits, kind).map(|()| None);
             };
             let line_feed = self.scanned + found;
-            let Some(line) = bytes
-                .get(self.line..line_feed)
-                .and_then(|line| line.strip_suffix(b"\r"))
-            else {
+            let Some(line) = bytes.get(self.line..line_feed).and_then(|line| line.strip_suffix(b"\r")) else {
                 return Err(Flaw::BareLineFeed.into());
             };
             let next = line_feed + 1;
@@ -115,10 +98,7 @@ impl HeadScan {
                 if next - self.start > limits.head_bytes_max {
                     return Err(Flaw::HeadTooLarge.into());
                 }
-                return Ok(Some(HeadSpan {
-                    start: self.start,
-                    end: next,
-                }));
+                return Ok(Some(HeadSpan { start: self.start, end: next }));
             }
             self.line = next;
             self.scanned = next;
@@ -140,20 +120,14 @@ impl HeadScan {
             }
         }
         // A head of this many bytes and no end is longer when it ends.
-        if head.len() >= limits.head_bytes_max {
-            Err(Flaw::HeadTooLarge.into())
-        } else {
-            Ok(())
-        }
+        if head.len() >= limits.head_bytes_max { Err(Flaw::HeadTooLarge.into()) } else { Ok(()) }
     }
 }
 
 /// Method, target, version, two spaces and the CR.
 fn first_line_bytes_max(limits: &Limits, kind: &Kind) -> usize {
     match kind {
-        Kind::Request => limits
-            .target_bytes_max
-            .saturating_add(METHOD_BYTES_MAX + " HTTP/1.1 \r".len()),
+        Kind::Request => limits.target_bytes_max.saturating_add(METHOD_BYTES_MAX + " HTTP/1.1 \r".len()),
         Kind::Response => STATUS_LINE_BYTES_MAX,
     }
 }
@@ -173,24 +147,15 @@ fn first_line(line: &[u8], limits: &Limits, kind: &Kind) -> Result<(), BadReques
     if !line.first().is_some_and(|&first| is_token_byte(first)) {
         return Err(BadRequest::RequestLine);
     }
-    if matches!(kind, Kind::Response)
-        || line.ends_with(b" HTTP/1.1")
-        || line.ends_with(b" HTTP/1.0")
-    {
+    if matches!(kind, Kind::Response) || line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") {
         return Ok(());
     }
     if line == b"PRI * HTTP/2.0" {
         return Err(BadRequest::Http2Preface);
     }
     let last = line.rsplit(|&byte| byte == b' ').next().unwrap_or(&[]);
-    let named = last
-        .get(..5)
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/"));
-    Err(if named {
-        BadRequest::Version
-    } else {
-        BadRequest::RequestLine
-    })
+    let named = last.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP/"));
+    Err(if named { BadRequest::Version } else { BadRequest::RequestLine })
 }
 
 /// What `httparse` balked at, in our words. Off the usual path, so that it may search again.
@@ -215,11 +180,7 @@ pub(super) fn flaw_of(head: &[u8], error: httparse::Error) -> Option<Flaw> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits {
-        head_bytes_max: 64,
-        headers_max: 4,
-        target_bytes_max: 16,
-    };
+    const LIMITS: Limits = Limits { head_bytes_max: 64, headers_max: 4, target_bytes_max: 16 };
 
     fn by_byte(bytes: &[u8]) -> Result<Option<HeadSpan>, BadRequest> {
         let mut scan = HeadScan::new();
@@ -242,18 +203,9 @@ mod tests {
             ("\r\n\r\nGET / HTTP/1.0\r\n\r\n", span(4, 22)),
             ("\r\n\r\n\r\n\r\n\r\n", Err(BadRequest::RequestLine)),
             ("\n", Err(BadRequest::Flaw(Flaw::BareLineFeed))),
-            (
-                "GET / HTTP/1.1\n",
-                Err(BadRequest::Flaw(Flaw::BareLineFeed)),
-            ),
-            (
-                "GET / HTTP/1.1\r\nA: b\n",
-                Err(BadRequest::Flaw(Flaw::BareLineFeed)),
-            ),
-            (
-                "GET / HTTP/1.1\r\n\n",
-                Err(BadRequest::Flaw(Flaw::BareLineFeed)),
-            ),
+            ("GET / HTTP/1.1\n", Err(BadRequest::Flaw(Flaw::BareLineFeed))),
+            ("GET / HTTP/1.1\r\nA: b\n", Err(BadRequest::Flaw(Flaw::BareLineFeed))),
+            ("GET / HTTP/1.1\r\n\n", Err(BadRequest::Flaw(Flaw::BareLineFeed))),
             ("GET /\r\n", Err(BadRequest::RequestLine)),
             ("GET / HTTP/1.2\r\n", Err(BadRequest::Version)),
             ("GET / http/1.1\r\n", Err(BadRequest::Version)),
@@ -261,11 +213,7 @@ mod tests {
             ("\u{16}\u{3}\u{1}", Err(BadRequest::RequestLine)),
             (" GET / HTTP/1.1\r\n\r\n", Err(BadRequest::RequestLine)),
         ] {
-            assert_eq!(
-                HeadScan::new().request(text.as_bytes(), &LIMITS),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(HeadScan::new().request(text.as_bytes(), &LIMITS), expected, "{text:?}");
             assert_eq!(by_byte(text.as_bytes()), expected, "{text:?} byte by byte");
         }
     }
@@ -285,18 +233,12 @@ mod tests {
         assert_eq!(HeadScan::new().request(&head(65)[..64], &LIMITS), too_large);
         assert_eq!(HeadScan::new().request(&head(64)[..63], &LIMITS), Ok(None));
         let long = [b'x'; 16 + METHOD_BYTES_MAX + 12];
-        assert_eq!(
-            HeadScan::new().request(&long, &LIMITS),
-            Err(BadRequest::TargetTooLong)
-        );
+        assert_eq!(HeadScan::new().request(&long, &LIMITS), Err(BadRequest::TargetTooLong));
     }
 
     #[test]
     fn a_large_head_byte_by_byte_is_looked_at_once() {
-        let limits = Limits {
-            headers_max: 256,
-            ..Limits::default()
-        };
+        let limits = Limits { headers_max: 256, ..Limits::default() };
         let mut head = b"GET / HTTP/1.1\r\n".to_vec();
         while head.len() < limits.head_bytes_max - 200 {
             head.extend_from_slice(b"Name: ");

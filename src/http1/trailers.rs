@@ -46,10 +46,7 @@ impl Trailers {
         if self.lines > TRAILER_LINES_MAX {
             return Err(BadBody::TrailersTooLarge);
         }
-        let colon = line
-            .iter()
-            .position(|&byte| byte == b':')
-            .ok_or(BadBody::Trailer)?;
+        let colon = line.iter().position(|&byte| byte == b':').ok_or(BadBody::Trailer)?;
         let (name, value) = line.split_at_checked(colon).ok_or(BadBody::Trailer)?;
         let value = value.get(1..).unwrap_or(&[]);
         if !is_token(name) || !value.iter().all(|&byte| is_value_byte(byte)) {

@@ -62,18 +62,14 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, outbound: &O
     let mut cookies_written = false;
     for (at, header) in head.headers().iter().enumerate() {
         let name = header.name.as_bytes();
-        if outbound
-            .set
-            .iter()
-            .any(|(set, _)| set.eq_ignore_ascii_case(name))
-        {
+        if outbound.set.iter().any(|(set, _)| set.eq_ignore_ascii_case(name)) {
             continue;
         }
         let known = FieldName::of(name);
         match known {
             FieldName::Other => {
-                let passes = (head.ambiguous_names == 0 || is_plain_name(name))
-                    && !head.connection.nominates(name);
+                let passes =
+                    (head.ambiguous_names == 0 || is_plain_name(name)) && !head.connection.nominates(name);
                 if passes {
                     out.field(name, header.value);
                 }
@@ -85,15 +81,11 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, outbound: &O
                 let mut values = rest
                     .filter(|header| FieldName::of(header.name.as_bytes()) == FieldName::Cookie)
                     .map(|header| header.value);
-                out.field_with(name, &mut |out| {
-                    write_cookie(out, &mut values, outbound.cookies)
-                });
+                out.field_with(name, &mut |out| write_cookie(out, &mut values, outbound.cookies));
             }
             FieldName::FrontEnd if outbound.forwarded.trusted => out.field(name, header.value),
             // A list of what the trailers hold means something only while there are chunks to carry them.
-            FieldName::Trailer
-                if outbound.body == BodyEnd::Chunked && !head.connection.nominates(name) =>
-            {
+            FieldName::Trailer if outbound.body == BodyEnd::Chunked && !head.connection.nominates(name) => {
                 out.field(name, header.value);
             }
             // Odd in a request, and harmless.
@@ -124,9 +116,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, outbound: &O
         }
     }
 
-    outbound
-        .forwarded
-        .write(out, &inbound, head.headers(), head.version);
+    outbound.forwarded.write(out, &inbound, head.headers(), head.version);
     for (name, value) in outbound.set {
         if !value.is_empty() {
             out.field(name, value);
@@ -155,10 +145,9 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, outbound: &O
 /// The field that says where the body ends; nothing for bodies that need none.
 pub(super) fn write_framing(out: &mut Vec<u8>, body: BodyEnd) {
     match body {
-        BodyEnd::Length(length) => out.field(
-            b"Content-Length",
-            itoa::Buffer::new().format(length).as_bytes(),
-        ),
+        BodyEnd::Length(length) => {
+            out.field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes())
+        }
         BodyEnd::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyEnd::None | BodyEnd::Close => {}
     }

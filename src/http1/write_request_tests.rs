@@ -16,10 +16,7 @@ static STRANGER: Forwarded<'static> = Forwarded {
     request_id: b"r-1",
     trusted: false,
 };
-static TRUSTED: Forwarded<'static> = Forwarded {
-    trusted: true,
-    ..STRANGER
-};
+static TRUSTED: Forwarded<'static> = Forwarded { trusted: true, ..STRANGER };
 
 const FAMILY: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.com\r\n\
     X-Forwarded-Port: 443\r\nForwarded: for=192.0.2.7;host=example.com;proto=https\r\nX-Request-Id: r-1\r\n\
@@ -27,9 +24,7 @@ const FAMILY: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n
 
 fn write<'a>(text: &'a str, trusted: bool, change: impl FnOnce(&mut Outbound<'a>)) -> String {
     let mut slots = header_slots();
-    let head = parse_request(text.as_bytes(), &mut slots, &Limits::default())
-        .unwrap()
-        .unwrap();
+    let head = parse_request(text.as_bytes(), &mut slots, &Limits::default()).unwrap().unwrap();
     let mut outbound = Outbound::new(&head, if trusted { &TRUSTED } else { &STRANGER });
     change(&mut outbound);
     let mut out = Vec::new();
@@ -42,9 +37,7 @@ fn a_request_is_rebuilt_with_what_we_know() {
     let text = "GET /a?b HTTP/1.1\r\nUser-Agent: x\r\nHOST: example.com\r\nAccept:\t*/*  \r\nConnection: keep-alive\r\n\r\n";
     assert_eq!(
         write(text, false, |_| {}),
-        format!(
-            "GET /a?b HTTP/1.1\r\nHost: example.com\r\nUser-Agent: x\r\nAccept: */*\r\n{FAMILY}\r\n"
-        )
+        format!("GET /a?b HTTP/1.1\r\nHost: example.com\r\nUser-Agent: x\r\nAccept: */*\r\n{FAMILY}\r\n")
     );
 }
 
@@ -65,10 +58,7 @@ fn fields_that_could_pass_for_ours_end_here() {
         X-Forwarded-For: 2\r\nX-Forwarded-Ssl: on\r\nX-Real-IP: 3\r\nX-Original-URL: /admin\r\nForwarded: for=4\r\n\
         X-Request-ID: 5\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Port: 1\r\n\
         Content_Length: 5\r\nX-Ok: 6\r\n\r\n";
-    assert_eq!(
-        write(text, false, |_| {}),
-        format!("GET / HTTP/1.1\r\nHost: a\r\nX-Ok: 6\r\n{FAMILY}\r\n")
-    );
+    assert_eq!(write(text, false, |_| {}), format!("GET / HTTP/1.1\r\nHost: a\r\nX-Ok: 6\r\n{FAMILY}\r\n"));
     let trusted = write(text, true, |_| {});
     for line in [
         "X-Forwarded-For: 2, 192.0.2.7\r\n",
@@ -84,24 +74,18 @@ fn fields_that_could_pass_for_ours_end_here() {
 #[test]
 fn bodies_are_framed_as_told() {
     let text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nExpect: 100-continue\r\n\r\n";
-    assert!(write(text, false, |_| {}).ends_with(
-        "Via: 1.1 portcullis\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
-    ));
+    assert!(
+        write(text, false, |_| {})
+            .ends_with("Via: 1.1 portcullis\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+    );
     assert!(write(text, false, |_| {}).contains("\r\nTrailer: X-Sum\r\n"));
     let whole = write(text, false, |outbound| {
         outbound.body = BodyEnd::Length(12);
         outbound.expect_continue = false;
     });
-    assert!(
-        whole.ends_with("Via: 1.1 portcullis\r\nContent-Length: 12\r\n\r\n"),
-        "{whole}"
-    );
+    assert!(whole.ends_with("Via: 1.1 portcullis\r\nContent-Length: 12\r\n\r\n"), "{whole}");
     assert!(!whole.contains("Trailer"), "{whole}");
-    let empty = write(
-        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n",
-        false,
-        |_| {},
-    );
+    let empty = write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n", false, |_| {});
     assert!(empty.contains("\r\nContent-Length: 0\r\n"), "{empty}");
 }
 
@@ -125,25 +109,12 @@ fn upgrades_and_trailers_are_asked_for_as_our_own_hop() {
 #[test]
 fn targets_and_hosts_are_those_told() {
     for (line, expected) in [
-        (
-            "GET http://example.com/a HTTP/1.1",
-            "GET /a HTTP/1.1\r\nHost: example.com\r\n",
-        ),
-        (
-            "GET http://example.com?x=1 HTTP/1.1",
-            "GET /?x=1 HTTP/1.1\r\nHost: example.com\r\n",
-        ),
-        (
-            "OPTIONS * HTTP/1.1",
-            "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n",
-        ),
+        ("GET http://example.com/a HTTP/1.1", "GET /a HTTP/1.1\r\nHost: example.com\r\n"),
+        ("GET http://example.com?x=1 HTTP/1.1", "GET /?x=1 HTTP/1.1\r\nHost: example.com\r\n"),
+        ("OPTIONS * HTTP/1.1", "OPTIONS * HTTP/1.1\r\nHost: example.com\r\n"),
         ("GET / HTTP/1.0", "GET / HTTP/1.1\r\nHost: example.com\r\n"),
     ] {
-        let written = write(
-            &format!("{line}\r\nHost: example.com\r\n\r\n"),
-            false,
-            |_| {},
-        );
+        let written = write(&format!("{line}\r\nHost: example.com\r\n\r\n"), false, |_| {});
         assert!(written.starts_with(expected), "{written}");
     }
     let old = write("GET / HTTP/1.0\r\n\r\n", false, |outbound| {
@@ -162,50 +133,29 @@ fn fields_of_ours_replace_those_of_the_client() {
     let set: [(&[u8], &[u8]); 2] = [(b"X-Client-Cert", b"CN=real"), (b"X-Other", b"")];
     let written = write(text, false, |outbound| outbound.set = &set);
     assert!(written.contains("X-Client-Cert: CN=real\r\n"), "{written}");
-    assert!(
-        !written.contains("forged") && !written.to_lowercase().contains("x-other"),
-        "{written}"
-    );
+    assert!(!written.contains("forged") && !written.to_lowercase().contains("x-other"), "{written}");
 }
 
 #[test]
 fn cookies_go_up_in_one_field_and_through_the_judge() {
-    let text =
-        "GET / HTTP/1.1\r\nHost: a\r\nCookie: z_sid=1; a=2\r\nX: y\r\ncookie: z_sid=3\r\n\r\n";
+    let text = "GET / HTTP/1.1\r\nHost: a\r\nCookie: z_sid=1; a=2\r\nX: y\r\ncookie: z_sid=3\r\n\r\n";
     let plain = write(text, false, |_| {});
-    assert!(
-        plain.contains("\r\nCookie: z_sid=1; a=2; z_sid=3\r\nX: y\r\n"),
-        "{plain}"
-    );
+    assert!(plain.contains("\r\nCookie: z_sid=1; a=2; z_sid=3\r\nX: y\r\n"), "{plain}");
     let judge = |name: &[u8], _: &[u8], _: &mut Vec<u8>| {
-        if name == b"z_sid" {
-            Verdict::Drop
-        } else {
-            Verdict::Keep
-        }
+        if name == b"z_sid" { Verdict::Drop } else { Verdict::Keep }
     };
     let judged = write(text, false, |outbound| outbound.cookies = Some(&judge));
     assert!(judged.contains("\r\nCookie: a=2\r\nX: y\r\n"), "{judged}");
-    let none = write(
-        "GET / HTTP/1.1\r\nHost: a\r\nCookie: z_sid=1\r\n\r\n",
-        false,
-        |outbound| outbound.cookies = Some(&judge),
-    );
+    let none = write("GET / HTTP/1.1\r\nHost: a\r\nCookie: z_sid=1\r\n\r\n", false, |outbound| {
+        outbound.cookies = Some(&judge)
+    });
     assert!(!none.contains("Cookie"), "{none}");
 }
 
 #[test]
 fn an_http2_request_goes_up_the_same_way() {
-    let headers = [
-        ("cookie", "a=1"),
-        ("accept", "*/*"),
-        ("cookie", "b=2"),
-        ("te", "trailers"),
-    ]
-    .map(|(name, value)| Header {
-        name,
-        value: value.as_bytes(),
-    });
+    let headers = [("cookie", "a=1"), ("accept", "*/*"), ("cookie", "b=2"), ("te", "trailers")]
+        .map(|(name, value)| Header { name, value: value.as_bytes() });
     let limits = Limits::default();
     let head = request_from_http2("POST", b"example.com", b"/x", &headers, false, &limits).unwrap();
     let mut out = Vec::new();

@@ -58,11 +58,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, reply: &Re
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(head.status).as_bytes());
     out.push(b' ');
-    let phrase = if head.reason_phrase.is_empty() {
-        words(head.status).0
-    } else {
-        head.reason_phrase
-    };
+    let phrase = if head.reason_phrase.is_empty() { words(head.status).0 } else { head.reason_phrase };
     out.extend_from_slice(phrase.as_bytes());
     out.extend_from_slice(b"\r\n");
 
@@ -71,22 +67,13 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, reply: &Re
     let switches = head.upgrade.is_some();
     if !head.is_interim && !switches {
         if let Some(length) = bodiless_length(head, reply.body) {
-            out.field(
-                b"Content-Length",
-                itoa::Buffer::new().format(length).as_bytes(),
-            );
+            out.field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
         } else {
             write_framing(out, reply.body);
         }
     }
     // 426 names what to upgrade to (RFC 9110 §15.5.22); elsewhere an offer would be ours to keep.
-    let upgrade = head.upgrade.or_else(|| {
-        if head.status == 426 {
-            head.field("Upgrade")
-        } else {
-            None
-        }
-    });
+    let upgrade = head.upgrade.or_else(|| if head.status == 426 { head.field("Upgrade") } else { None });
     if let Some(upgrade) = upgrade {
         out.field(b"Upgrade", upgrade);
     }
@@ -118,11 +105,7 @@ fn bodiless_length(head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<u64> {
 }
 
 /// Gives `sink` the fields a client gets, framing and connection fields left out: all there is to do for HTTP/2.
-pub fn each_response_field<S: FieldSink>(
-    sink: &mut S,
-    head: &ResponseHead<'_, '_>,
-    reply: &Reply<'_>,
-) {
+pub fn each_response_field<S: FieldSink>(sink: &mut S, head: &ResponseHead<'_, '_>, reply: &Reply<'_>) {
     let hsts = reply.hsts.filter(|_| reply.scheme == Scheme::Https);
     let mut dated = false;
     for header in head.headers() {
@@ -160,8 +143,7 @@ pub fn each_response_field<S: FieldSink>(
                     sink.field(name, value);
                 }
             }
-            FieldName::Trailer
-                if reply.body != BodyEnd::Chunked || head.connection.nominates(name) => {}
+            FieldName::Trailer if reply.body != BodyEnd::Chunked || head.connection.nominates(name) => {}
             FieldName::Connection
             | FieldName::ContentLength
             | FieldName::Http2Settings

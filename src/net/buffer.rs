@@ -66,9 +66,15 @@ impl BufferPool {
     /// A buffer of at least `capacity` bytes; past [`LARGE`] it is not pooled.
     pub fn at_least(self: &Rc<Self>, capacity: usize) -> Buffer {
         match capacity {
-            0..=SMALL => self.small(),
-            ..=LARGE => self.large(),
-            _ => Buffer { bytes: vec![0; capacity].into_boxed_slice(), start: 0, end: 0, tailroom: 0, pool: None },
+            size if size <= SMALL => self.small(),
+            size if size <= LARGE => self.large(),
+            _ => Buffer {
+                bytes: vec![0; capacity].into_boxed_slice(),
+                start: 0,
+                end: 0,
+                tailroom: 0,
+                pool: None,
+            },
         }
     }
 
@@ -212,7 +218,13 @@ impl Buffer {
         } else {
             let mut larger = match &self.pool {
                 Some(pool) => pool.at_least(needed.next_power_of_two()),
-                None => Buffer { bytes: vec![0; needed].into_boxed_slice(), start: 0, end: 0, tailroom: 0, pool: None },
+                None => Buffer {
+                    bytes: vec![0; needed].into_boxed_slice(),
+                    start: 0,
+                    end: 0,
+                    tailroom: 0,
+                    pool: None,
+                },
             };
             larger.tailroom = self.tailroom;
             larger.bytes[before..before + length].copy_from_slice(self.filled());

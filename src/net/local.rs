@@ -20,7 +20,12 @@ pub struct Local {
 impl Local {
     pub fn new() -> Local {
         let clock = Rc::new(Clock::new());
-        Local { deadlines: Deadlines::new(clock.clone()), buffers: Rc::default(), futures: FuturePool::default(), clock }
+        Local {
+            deadlines: Deadlines::new(clock.clone()),
+            buffers: Rc::default(),
+            futures: FuturePool::default(),
+            clock,
+        }
     }
 
     /// Moves the clock on and ends operations that are late; for the worker's one timer.
@@ -37,7 +42,7 @@ impl Local {
     /// Ends after `time`. May be dropped before.
     pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
         // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
-        self.futures.place(monoio::time::sleep(time))
+        self.futures.place(|| monoio::time::sleep(time))
     }
 
     /// Ends the wait of every connection that is between two requests.

@@ -36,7 +36,12 @@ pub struct TlsStream {
 
 impl TlsStream {
     /// Takes over at the ClientHello: `session` has read it; `received` is what came behind it.
-    pub(super) fn new(socket: Socket, local: Local, mut session: ServerConnection, received: Buffer) -> TlsStream {
+    pub(super) fn new(
+        socket: Socket,
+        local: Local,
+        mut session: ServerConnection,
+        received: Buffer,
+    ) -> TlsStream {
         // Writers seal at most a buffer's worth before they send: the bound is ours.
         session.set_buffer_limit(None);
         TlsStream {

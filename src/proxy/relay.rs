@@ -104,8 +104,9 @@ impl Proxy {
                     responder.frame(&mut buffer, Some(b""));
                     Part { end: true, leftover: true }
                 }
-                Ok(1..) => read_part(&mut begun.reader, &mut buffer, responder)
-                    .ok_or(Stopped::Cut(Cut::Upstream))?,
+                Ok(1..) => {
+                    read_part(&mut begun.reader, &mut buffer, responder).ok_or(Stopped::Cut(Cut::Upstream))?
+                }
                 Ok(0) | Err(_) => return Err(Stopped::Cut(Cut::Upstream)),
             };
         }
@@ -230,11 +231,7 @@ impl Proxy {
 }
 
 /// Decodes what was received into body octets and frames them for the client; `None`: broken framing.
-fn read_part<R: Responder>(
-    reader: &mut BodyReader,
-    buffer: &mut Buffer,
-    responder: &mut R,
-) -> Option<Part> {
+fn read_part<R: Responder>(reader: &mut BodyReader, buffer: &mut Buffer, responder: &mut R) -> Option<Part> {
     let progress = reader.read(buffer.filled_mut()).ok()?;
     let leftover = progress.consumed < buffer.len();
     buffer.truncate(progress.data);

@@ -28,7 +28,8 @@ pub(super) async fn upload<B: RequestBody>(
     idle: Duration,
 ) -> Uploaded {
     loop {
-        let small = body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
+        let small =
+            body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
         let mut buffer = if small { local.buffers.small() } else { local.buffers.large() };
         buffer.reset(CHUNK_HEAD_BYTES_MAX, TAILROOM);
         let read = match body.read(&mut buffer).await {

@@ -79,21 +79,14 @@ impl ServedCertificate {
         provider: &CryptoProvider,
     ) -> Result<ServedCertificate, CertificateFlaw> {
         let leaf = chain.first().ok_or(CertificateFlaw::EmptyChain)?;
-        let (_, parsed) =
-            X509Certificate::from_der(leaf).map_err(|_| CertificateFlaw::Malformed)?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| CertificateFlaw::Malformed)?;
         let names = subject_names(&parsed)?;
         let validity = parsed.validity();
-        let (not_before, not_after) = (
-            validity.not_before.timestamp(),
-            validity.not_after.timestamp(),
-        );
+        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
         if names.is_empty() {
             return Err(CertificateFlaw::NoNames);
         }
-        let key = provider
-            .key_provider
-            .load_private_key(key)
-            .map_err(|_| CertificateFlaw::KeyUnusable)?;
+        let key = provider.key_provider.load_private_key(key).map_err(|_| CertificateFlaw::KeyUnusable)?;
         let key_kind = match key.algorithm() {
             SignatureAlgorithm::RSA => KeyKind::Rsa,
             SignatureAlgorithm::ECDSA => KeyKind::Ecdsa,
@@ -154,9 +147,7 @@ impl ServedCertificate {
 }
 
 fn subject_names(parsed: &X509Certificate<'_>) -> Result<CertificateNames, CertificateFlaw> {
-    let extension = parsed
-        .subject_alternative_name()
-        .map_err(|_| CertificateFlaw::Malformed)?;
+    let extension = parsed.subject_alternative_name().map_err(|_| CertificateFlaw::Malformed)?;
     let general = extension.map_or(&[][..], |extension| &extension.value.general_names[..]);
     let hosts = general.iter().filter_map(|name| match name {
         GeneralName::DNSName(host) => Some(host.as_bytes()),
@@ -183,9 +174,7 @@ impl CertificateSet {
     /// `None` when `certificates` is empty. Of two of the same kind the first given is preferred.
     pub fn new(mut certificates: Vec<ServedCertificate>) -> Option<CertificateSet> {
         certificates.sort_by_key(ServedCertificate::key_kind);
-        (!certificates.is_empty()).then(|| CertificateSet {
-            certificates: certificates.into(),
-        })
+        (!certificates.is_empty()).then(|| CertificateSet { certificates: certificates.into() })
     }
 
     pub fn certificates(&self) -> &[ServedCertificate] {
@@ -195,26 +184,18 @@ impl CertificateSet {
     /// Whether every one of the set is for `host`: which one a connection got is the client's
     /// doing. Allocates nothing.
     pub fn covers(&self, host: &[u8]) -> bool {
-        self.certificates
-            .iter()
-            .all(|certificate| certificate.covers(host))
+        self.certificates.iter().all(|certificate| certificate.covers(host))
     }
 
     /// When the first of them ends, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
-        self.certificates
-            .iter()
-            .map(ServedCertificate::not_after)
-            .min()
-            .unwrap_or(i64::MIN)
+        self.certificates.iter().map(ServedCertificate::not_after).min().unwrap_or(i64::MIN)
     }
 }
 
 impl From<ServedCertificate> for CertificateSet {
     fn from(certificate: ServedCertificate) -> CertificateSet {
-        CertificateSet {
-            certificates: Arc::new([certificate]),
-        }
+        CertificateSet { certificates: Arc::new([certificate]) }
     }
 }
 
@@ -230,10 +211,8 @@ impl ResolvesServerCert for CertificateSet {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let (last, preferred) = self.certificates.split_last()?;
         let schemes = hello.signature_schemes();
-        let chosen = preferred
-            .iter()
-            .find(|one| one.certified.key.choose_scheme(schemes).is_some())
-            .unwrap_or(last);
+        let chosen =
+            preferred.iter().find(|one| one.certified.key.choose_scheme(schemes).is_some()).unwrap_or(last);
         Some(Arc::clone(&chosen.certified))
     }
 }

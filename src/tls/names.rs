@@ -17,16 +17,11 @@ impl CertificateNames {
     /// `names`: as in the certificate, wildcards with their `*.`. A wildcard elsewhere than as
     /// the whole first label covers nothing (RFC 9525 §6.3).
     pub fn new<'a>(names: impl IntoIterator<Item = &'a [u8]>, addresses: Vec<IpAddr>) -> Self {
-        let mut all = CertificateNames {
-            addresses,
-            ..CertificateNames::default()
-        };
+        let mut all = CertificateNames { addresses, ..CertificateNames::default() };
         for name in names {
             let name = name.strip_suffix(b".").unwrap_or(name).to_ascii_lowercase();
             match name.strip_prefix(b"*") {
-                Some(suffix)
-                    if suffix.len() > 1 && suffix[0] == b'.' && !suffix.contains(&b'*') =>
-                {
+                Some(suffix) if suffix.len() > 1 && suffix[0] == b'.' && !suffix.contains(&b'*') => {
                     all.wildcards.push(suffix.into());
                 }
                 _ if name.is_empty() || name.contains(&b'*') => {}
@@ -72,10 +67,7 @@ impl CertificateNames {
     /// The names as text: hosts, wildcards with `*`, addresses. For messages.
     pub fn display(&self) -> impl Iterator<Item = String> + '_ {
         let exact = self.exact.iter().map(|name| text(name));
-        let wildcards = self
-            .wildcards
-            .iter()
-            .map(|suffix| format!("*{}", text(suffix)));
+        let wildcards = self.wildcards.iter().map(|suffix| format!("*{}", text(suffix)));
         let addresses = self.addresses.iter().map(IpAddr::to_string);
         exact.chain(wildcards).chain(addresses)
     }
@@ -90,24 +82,16 @@ fn text(name: &[u8]) -> String {
 }
 
 fn contains(sorted: &[Box<[u8]>], name: &[u8]) -> bool {
-    sorted
-        .binary_search_by(|known| compare(known, name))
-        .is_ok()
+    sorted.binary_search_by(|known| compare(known, name)).is_ok()
 }
 
 /// `lowercase` against `other` in any case, ordered as lowercase bytes are.
 fn compare(lowercase: &[u8], other: &[u8]) -> Ordering {
-    lowercase
-        .iter()
-        .copied()
-        .cmp(other.iter().map(u8::to_ascii_lowercase))
+    lowercase.iter().copied().cmp(other.iter().map(u8::to_ascii_lowercase))
 }
 
 fn address(host: &[u8]) -> Option<IpAddr> {
-    let bare = host
-        .strip_prefix(b"[")
-        .and_then(|rest| rest.strip_suffix(b"]"))
-        .unwrap_or(host);
+    let bare = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(host);
     std::str::from_utf8(bare).ok()?.parse().ok()
 }
 

@@ -69,10 +69,7 @@ pub(super) fn read(value: &[u8]) -> Option<Moment> {
     let (rest, monotonic) = rest.split_last_chunk::<8>()?;
     let (_, length) = rest.split_last_chunk::<2>()?;
     let marked = *mark == MARK && usize::from(u16::from_be_bytes(*length)) == DATA_BYTES;
-    marked.then(|| Moment {
-        monotonic: u64::from_be_bytes(*monotonic),
-        unix: u64::from_be_bytes(*unix),
-    })
+    marked.then(|| Moment { monotonic: u64::from_be_bytes(*monotonic), unix: u64::from_be_bytes(*unix) })
 }
 
 /// A session value as rustls would make it, as far as this module reads it: for tests and benches.
@@ -91,10 +88,7 @@ mod tests {
 
     #[test]
     fn reads_back_what_was_marked() {
-        let origin = Moment {
-            monotonic: 7,
-            unix: 1_700_000_000_000,
-        };
+        let origin = Moment { monotonic: 7, unix: 1_700_000_000_000 };
         assert_eq!(read(&example_value(origin, &[9; 48])), Some(origin));
     }
 
@@ -112,11 +106,7 @@ mod tests {
             assert_eq!(read(value), None, "{value:?}");
         }
         for cut in 0..38 {
-            assert_eq!(
-                read(&marked[marked.len() - cut.min(marked.len())..]),
-                None,
-                "{cut}"
-            );
+            assert_eq!(read(&marked[marked.len() - cut.min(marked.len())..]), None, "{cut}");
         }
     }
 }

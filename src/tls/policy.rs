@@ -66,10 +66,8 @@ impl ClientAuth {
         authorities: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<ClientAuth, TlsProblem> {
-        let mut digests: Vec<_> = authorities
-            .iter()
-            .map(|der| digest::digest(&digest::SHA256, der))
-            .collect();
+        let mut digests: Vec<_> =
+            authorities.iter().map(|der| digest::digest(&digest::SHA256, der)).collect();
         // The order of the file does not change who is let in.
         digests.sort_unstable_by(|a, b| a.as_ref().cmp(b.as_ref()));
         let mut all = digest::Context::new(&digest::SHA256);
@@ -78,12 +76,9 @@ impl ClientAuth {
         }
         let mut roots = RootCertStore::empty();
         for authority in authorities {
-            roots
-                .add(authority)
-                .map_err(|_| TlsProblem::ClientAuthorities)?;
+            roots.add(authority).map_err(|_| TlsProblem::ClientAuthorities)?;
         }
-        let builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         let builder = match mode {
             ClientAuthMode::Require => builder,
             ClientAuthMode::Request => builder.allow_unauthenticated(),
@@ -149,12 +144,7 @@ impl Policy {
                 all.update(&auth.authorities);
             }
         }
-        Ok(Policy {
-            versions,
-            alpn,
-            client_auth,
-            fingerprint: sha256(all.finish()),
-        })
+        Ok(Policy { versions, alpn, client_auth, fingerprint: sha256(all.finish()) })
     }
 
     pub fn versions(&self) -> Versions {

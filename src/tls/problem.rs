@@ -24,9 +24,7 @@ impl fmt::Display for CertificateFlaw {
             Self::EmptyChain => "there is no certificate",
             Self::Malformed => "the first certificate does not parse",
             Self::NoNames => "the certificate has no subjectAltName with a host or an address",
-            Self::KeyUnusable => {
-                "the private key is not an RSA, ECDSA or Ed25519 key that can be used"
-            }
+            Self::KeyUnusable => "the private key is not an RSA, ECDSA or Ed25519 key that can be used",
             Self::KeyMismatch => "the private key does not belong to the first certificate",
         })
     }

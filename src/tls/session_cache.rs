@@ -50,11 +50,7 @@ impl CacheLimits {
     /// 2 KiB for each of `size` sessions: six times what a session without client certificate
     /// takes, one of the size of usual client certificates.
     pub fn new(size: usize, lifetime: Duration) -> CacheLimits {
-        CacheLimits {
-            size,
-            lifetime,
-            bytes_max: size.saturating_mul(2048).max(64 * 1024),
-        }
+        CacheLimits { size, lifetime, bytes_max: size.saturating_mul(2048).max(64 * 1024) }
     }
 }
 
@@ -115,15 +111,9 @@ impl Entry {
 impl SessionCache {
     /// An empty cache. The number of shards follows `limits.size` and stays for good.
     pub fn new(limits: CacheLimits) -> SessionCache {
-        let shards = (limits.size / SHARD_ENTRIES)
-            .clamp(1, SHARDS_MAX)
-            .next_power_of_two();
+        let shards = (limits.size / SHARD_ENTRIES).clamp(1, SHARDS_MAX).next_power_of_two();
         // 1,024 to 2,047 would round up to two shares of less than a thousand.
-        let shards = if limits.size / shards < SHARD_ENTRIES {
-            (shards / 2).max(1)
-        } else {
-            shards
-        };
+        let shards = if limits.size / shards < SHARD_ENTRIES { (shards / 2).max(1) } else { shards };
         let cache = SessionCache {
             shards: (0..shards).map(|_| Mutex::new(Shard::empty())).collect(),
             lifetime_ms: AtomicU64::new(0),
@@ -137,8 +127,7 @@ impl SessionCache {
     ///
     /// For the thread that reloads: it holds each shard while it shrinks.
     pub fn set_limits(&self, limits: CacheLimits) {
-        self.lifetime_ms
-            .store(milliseconds(limits.lifetime), Ordering::Relaxed);
+        self.lifetime_ms.store(milliseconds(limits.lifetime), Ordering::Relaxed);
         let count = self.shards.len();
         for (index, shard) in self.shards.iter().enumerate() {
             let mut shard = lock(shard);
@@ -152,21 +141,10 @@ impl SessionCache {
     ///
     /// False when it is not stored: `id` has not 32 bytes, the value is over 16 KiB or over the
     /// shard's bytes, the lifetime is over, or the size is 0. The memory of `value` is wiped either way.
-    pub fn put(
-        &self,
-        id: &[u8],
-        binding: Binding,
-        origin_ms: u64,
-        mut value: Vec<u8>,
-        now_ms: u64,
-    ) -> bool {
+    pub fn put(&self, id: &[u8], binding: Binding, origin_ms: u64, mut value: Vec<u8>, now_ms: u64) -> bool {
         let lifetime_ms = self.lifetime_ms.load(Ordering::Relaxed);
         // A copy of the exact size: shrinking in place could leave the secret in freed memory.
-        let entry = Entry {
-            value: Zeroizing::new(Box::from(value.as_slice())),
-            binding,
-            origin_ms,
-        };
+        let entry = Entry { value: Zeroizing::new(Box::from(value.as_slice())), binding, origin_ms };
         value.zeroize();
         let Some(key) = Key::new(id) else {
             return false;
@@ -179,9 +157,7 @@ impl SessionCache {
             return false;
         }
         shard.remove(&key);
-        while shard.entries.len() >= shard.entries_max
-            || shard.bytes + entry.bytes() > shard.bytes_max
-        {
+        while shard.entries.len() >= shard.entries_max || shard.bytes + entry.bytes() > shard.bytes_max {
             shard.pop_oldest(now_ms, lifetime_ms);
         }
         shard.bytes += entry.bytes();
@@ -334,13 +310,7 @@ impl Shard {
         let mut alive = 0;
         while alive + removed < looked_at {
             let mut seen = 0;
-            for (key, entry) in self
-                .entries
-                .iter()
-                .rev()
-                .skip(alive)
-                .take(looked_at - alive - removed)
-            {
+            for (key, entry) in self.entries.iter().rev().skip(alive).take(looked_at - alive - removed) {
                 seen += 1;
                 if entry.expired(now_ms, lifetime_ms) {
                     expired.push(*key);

@@ -13,15 +13,9 @@ use super::{Binding, Clock, SessionCache, TicketKeys, origin};
 #[derive(Clone)]
 pub enum Sessions {
     /// `"cache"`: session ids and stateful tickets, kept here.
-    Cache {
-        cache: Arc<SessionCache>,
-        clock: Arc<dyn Clock>,
-    },
+    Cache { cache: Arc<SessionCache>, clock: Arc<dyn Clock> },
     /// `"tickets"`: the client keeps the session, sealed.
-    Tickets {
-        keys: Arc<TicketKeys>,
-        clock: Arc<dyn Clock>,
-    },
+    Tickets { keys: Arc<TicketKeys>, clock: Arc<dyn Clock> },
     /// `"off"`: every handshake is a full one.
     Off,
 }
@@ -45,11 +39,7 @@ impl Sessions {
             },
             Sessions::Tickets { keys, clock } => SiteSessions {
                 storage: nowhere,
-                tickets: Arc::new(SiteTickets::new(
-                    Arc::clone(keys),
-                    Arc::clone(clock),
-                    binding,
-                )),
+                tickets: Arc::new(SiteTickets::new(Arc::clone(keys), Arc::clone(clock), binding)),
                 // They cost 200 bytes on the wire and nothing here; two let a client open a
                 // second connection before the first has brought its own.
                 tickets_sent: 2,
@@ -97,8 +87,7 @@ impl StoresServerSessions for BoundSessions {
             return false;
         };
         let now = self.clock.now().monotonic;
-        self.cache
-            .put(&id, self.binding, origin.monotonic, value, now)
+        self.cache.put(&id, self.binding, origin.monotonic, value, now)
     }
 
     fn get(&self, id: &[u8]) -> Option<Vec<u8>> {
@@ -106,8 +95,7 @@ impl StoresServerSessions for BoundSessions {
     }
 
     fn take(&self, id: &[u8]) -> Option<Vec<u8>> {
-        self.cache
-            .take(id, self.binding, self.clock.now().monotonic)
+        self.cache.take(id, self.binding, self.clock.now().monotonic)
     }
 
     fn can_cache(&self) -> bool {

@@ -89,11 +89,7 @@ impl TicketKeys {
             return Err(TlsProblem::ShortLifetime);
         }
         let lifetime_ms = milliseconds(lifetime).min(LIFETIME_SECONDS_MAX * 1000);
-        Ok(TicketKeys {
-            source,
-            lifetime_ms,
-            ring: RwLock::new(Vec::with_capacity(4)),
-        })
+        Ok(TicketKeys { source, lifetime_ms, ring: RwLock::new(Vec::with_capacity(4)) })
     }
 
     /// Forgets keys that open nothing any more. For a timer: without handshakes nobody else does.
@@ -165,11 +161,7 @@ impl TicketKeys {
             KeySource::Random => rand::fill(&mut *bytes).ok()?,
             KeySource::Fleet(secret) => secret
                 .expand(
-                    &[
-                        b"ticket key",
-                        &self.lifetime_ms.to_be_bytes(),
-                        &period.to_be_bytes(),
-                    ],
+                    &[b"ticket key", &self.lifetime_ms.to_be_bytes(), &period.to_be_bytes()],
                     hkdf::HKDF_SHA256,
                 )
                 .ok()?
@@ -237,11 +229,7 @@ impl TicketKeys {
             let mut value = sealed.to_vec();
             let length = key
                 .key
-                .open_in_place(
-                    Nonce::assume_unique_for_key(*nonce),
-                    aad(binding, *head_bytes),
-                    &mut value,
-                )
+                .open_in_place(Nonce::assume_unique_for_key(*nonce), aad(binding, *head_bytes), &mut value)
                 .ok()?
                 .len();
             value.truncate(length);
@@ -276,16 +264,8 @@ pub(super) struct SiteTickets {
 }
 
 impl SiteTickets {
-    pub(super) fn new(
-        keys: Arc<TicketKeys>,
-        clock: Arc<dyn Clock>,
-        binding: Binding,
-    ) -> SiteTickets {
-        SiteTickets {
-            keys,
-            clock,
-            binding,
-        }
+    pub(super) fn new(keys: Arc<TicketKeys>, clock: Arc<dyn Clock>, binding: Binding) -> SiteTickets {
+        SiteTickets { keys, clock, binding }
     }
 }
 

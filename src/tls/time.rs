@@ -18,10 +18,7 @@ impl Moment {
     /// The moment `duration` later on both clocks.
     pub fn plus(self, duration: Duration) -> Moment {
         let ms = milliseconds(duration);
-        Moment {
-            monotonic: self.monotonic.saturating_add(ms),
-            unix: self.unix.saturating_add(ms),
-        }
+        Moment { monotonic: self.monotonic.saturating_add(ms), unix: self.unix.saturating_add(ms) }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn connect(
     local: &Local,
 ) -> Result<Socket, ConnectFailure> {
     // Dropping a connect in flight is harmless: it owns its socket and holds no bytes.
-    let connect = monoio::time::timeout(wait, connect_any(endpoint, local));
+    let connect = || monoio::time::timeout(wait, connect_any(endpoint, local));
     // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
     match local.futures.place(connect).await {
         Ok(Ok(socket)) => Ok(socket),

@@ -13,8 +13,8 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Listener, Ring};
-use crate::http::Scheme;
 use crate::downstream::Service;
+use crate::http::Scheme;
 
 /// Accepts waiting in the ring for each listener, in place of one that is asked again and again.
 const IN_FLIGHT: usize = 8;

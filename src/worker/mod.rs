@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use monoio::io::AsyncReadRent;
 
 use crate::config::Generation;
-use crate::http::Scheme;
 use crate::downstream::Service;
+use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
 
@@ -62,11 +62,21 @@ pub enum Order {
 /// What a worker tells `control`.
 #[derive(Debug)]
 pub enum Report {
-    Started { worker: usize, ring: Ring, failed: Vec<(Ring, io::Error)> },
+    Started {
+        worker: usize,
+        ring: Ring,
+        failed: Vec<(Ring, io::Error)>,
+    },
     /// It could not start or go on.
-    Failed { worker: usize, error: io::Error },
+    Failed {
+        worker: usize,
+        error: io::Error,
+    },
     /// It ended after a drain; `cut` connections were still open.
-    Ended { worker: usize, cut: usize },
+    Ended {
+        worker: usize,
+        cut: usize,
+    },
 }
 
 impl Worker {
@@ -149,16 +159,13 @@ async fn wait_for_drain(wake: &mut monoio::net::UnixStream, orders: &Receiver<Or
     loop {
         let (read, back) = wake.read(bytes).await;
         bytes = back;
-        loop {
-            match orders.try_recv() {
-                Ok(Order::Drain(deadline)) => return deadline,
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return Instant::now(),
-            }
+        match orders.try_recv() {
+            Ok(Order::Drain(deadline)) => return deadline,
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => return Instant::now(),
         }
         if !matches!(read, Ok(1..)) {
             return Instant::now();
         }
     }
 }
-

@@ -11,6 +11,7 @@ mod connections;
 mod cut;
 mod decisions;
 mod demo;
+mod explain;
 mod fields;
 mod handshakes;
 mod lifecycle;

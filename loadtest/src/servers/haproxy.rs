@@ -7,11 +7,7 @@ use std::process::Command;
 use super::Setting;
 
 pub fn prepare(setting: &Setting<'_>, command: &mut Command) -> io::Result<()> {
-    let groups = if setting.post_quantum {
-        "X25519MLKEM768:X25519"
-    } else {
-        "X25519"
-    };
+    let groups = if setting.post_quantum { "X25519MLKEM768:X25519" } else { "X25519" };
     let text = format!(
         r#"global
     nbthread 1

@@ -8,11 +8,7 @@ use super::Setting;
 
 pub fn prepare(setting: &Setting<'_>, command: &mut Command) -> io::Result<()> {
     // It refuses to work as root.
-    let user = if rustix::process::geteuid().is_root() {
-        "user = \"nobody\""
-    } else {
-        ""
-    };
+    let user = if rustix::process::geteuid().is_root() { "user = \"nobody\"" } else { "" };
     let text = format!(
         r#"{user}
 frontend = "[{host}]:{port}"

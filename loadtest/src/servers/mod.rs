@@ -76,11 +76,7 @@ impl Server {
             .chain(usual)
             .map(|directory| directory.join(kind.name()))
             .find(|program| program.is_file())?;
-        Some(Server {
-            name: kind.name().to_owned(),
-            kind,
-            program,
-        })
+        Some(Server { name: kind.name().to_owned(), kind, program })
     }
 
     /// Why this server has no part in a workload.
@@ -110,11 +106,7 @@ impl Server {
         let line = text.lines().next().unwrap_or("unknown version");
         let line = line.strip_prefix("nginx version: ").unwrap_or(line);
         // "… 2022/08/16 - https://…", "… [copyright]"
-        line.split(" - http")
-            .next()
-            .unwrap_or(line)
-            .trim()
-            .to_owned()
+        line.split(" - http").next().unwrap_or(line).trim().to_owned()
     }
 
     /// The TLS library it names, where it names one.
@@ -130,13 +122,7 @@ impl Server {
                 .or_else(|| line.strip_prefix("Running on OpenSSL version : "))
         })?;
         // "OpenSSL 3.0.11 19 Sep 2023 (running with …)": name and version are enough.
-        Some(
-            library
-                .split_whitespace()
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" "),
-        )
+        Some(library.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
     }
 
     fn is_post_quantum(&self) -> bool {
@@ -146,9 +132,7 @@ impl Server {
         let Some(version) = library.strip_prefix("OpenSSL ") else {
             return library.contains("LC");
         };
-        let mut numbers = version
-            .split('.')
-            .map(|number| number.parse::<u32>().unwrap_or(0));
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
         (numbers.next(), numbers.next()) >= (Some(3), Some(5))
     }
 

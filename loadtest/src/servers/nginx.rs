@@ -9,16 +9,8 @@ use super::Setting;
 pub fn prepare(setting: &Setting<'_>, command: &mut Command) -> io::Result<()> {
     let directory = setting.directory.display();
     // A worker of root's master would otherwise be `nobody`, who may not enter the directory.
-    let user = if rustix::process::geteuid().is_root() {
-        "user root;"
-    } else {
-        ""
-    };
-    let groups = if setting.post_quantum {
-        "X25519MLKEM768:X25519"
-    } else {
-        "X25519"
-    };
+    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
+    let groups = if setting.post_quantum { "X25519MLKEM768:X25519" } else { "X25519" };
     let text = format!(
         r#"{user}
 daemon off;
@@ -92,12 +84,6 @@ http {{
     );
     let file = setting.directory.join("nginx.conf");
     fs::write(&file, text)?;
-    command
-        .arg("-p")
-        .arg(setting.directory)
-        .arg("-e")
-        .arg("stderr")
-        .arg("-c")
-        .arg(file);
+    command.arg("-p").arg(setting.directory).arg("-e").arg("stderr").arg("-c").arg(file);
     Ok(())
 }

@@ -47,9 +47,7 @@ impl Running {
     pub fn start(server: &Server, pair: &Pair, around: &Surroundings) -> io::Result<Running> {
         let http = free_address()?;
         let https = free_address()?;
-        let directory = around
-            .directory
-            .join(format!("{}-{}", server.name, https.port()));
+        let directory = around.directory.join(format!("{}-{}", server.name, https.port()));
         fs::create_dir_all(&directory)?;
         let setting = Setting {
             directory: &directory,
@@ -63,23 +61,13 @@ impl Running {
         let mut command = server.prepare(&setting)?;
         let log = directory.join("output.log");
         let output = File::create(&log)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .current_dir(&directory);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).current_dir(&directory);
         end_with_us(&mut command);
         // A child runs where the thread that starts it runs.
         affinity::pin(around.server_core);
         let child = command.spawn();
         affinity::pin(around.load_core);
-        let mut running = Running {
-            http,
-            https,
-            processes: Vec::new(),
-            child: child?,
-            log,
-        };
+        let mut running = Running { http, https, processes: Vec::new(), child: child?, log };
         running.wait_until_it_answers(server, pair)?;
         running.processes = measure::family(running.child.id());
         Ok(running)
@@ -111,10 +99,7 @@ impl Running {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let start = lines.len().saturating_sub(15);
-        lines[start..]
-            .iter()
-            .map(|line| format!("  | {line}\n"))
-            .collect()
+        lines[start..].iter().map(|line| format!("  | {line}\n")).collect()
     }
 }
 
@@ -145,11 +130,7 @@ fn signal(process: u32, signal: Signal) {
 
 /// However this program ends, the kernel ends the server.
 fn end_with_us(command: &mut Command) {
-    let tell_kernel = || {
-        Ok(rustix::process::set_parent_process_death_signal(Some(
-            Signal::TERM,
-        ))?)
-    };
+    let tell_kernel = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?);
     // SAFETY: between fork and exec only async-signal-safe calls are allowed; this is one bare
     // `prctl` and touches no memory, lock or allocator.
     unsafe {

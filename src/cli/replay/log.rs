@@ -101,7 +101,8 @@ fn combined(line: &[u8]) -> Result<Logged, Unreadable> {
 
 /// The host in front of the client's address, when there is one: `name:port`, or a name before an address.
 fn virtual_host(first: &[u8], second: &[u8]) -> (Option<Vec<u8>>, Option<u16>) {
-    let is_address = |field: &[u8]| std::str::from_utf8(field).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    let is_address =
+        |field: &[u8]| std::str::from_utf8(field).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
     if is_address(first) {
         return (None, None);
     }

@@ -43,7 +43,11 @@ impl Outcome {
             Some(_) => {
                 let changed = self.changed;
                 let groups = counted(groups.len() as u64, "way");
-                writeln!(out, "{} decided, {changed} get something else, in {groups}", counted(requests, "request"))?;
+                writeln!(
+                    out,
+                    "{} decided, {changed} get something else, in {groups}",
+                    counted(requests, "request")
+                )?;
             }
         }
         for ((old, new), group) in groups {
@@ -60,7 +64,13 @@ impl Outcome {
                 writeln!(out, "\n{:>9}  {}", group.count, new.describe(&sides.new, moved))?;
             }
             let Example { line, method, scheme, host, target, .. } = &group.example;
-            writeln!(out, "           line {line}: {} {scheme}://{}{}", shown(method), shown(host), shown(target))?;
+            writeln!(
+                out,
+                "           line {line}: {} {scheme}://{}{}",
+                shown(method),
+                shown(host),
+                shown(target)
+            )?;
         }
         if self.groups.others > 0 {
             writeln!(out, "\n{:>9}  in still more ways", self.groups.others)?;
@@ -85,7 +95,8 @@ impl Outcome {
             })
         };
         let unreadable = self.unreadable_shown.iter();
-        let unreadable = unreadable.map(|(line, why, text)| json!({ "line": line, "why": why, "text": text }));
+        let unreadable =
+            unreadable.map(|(line, why, text)| json!({ "line": line, "why": why, "text": text }));
         json!({
             "requests": self.requests,
             "changed": self.changed,

@@ -86,7 +86,9 @@ fn changes_are_grouped_the_most_frequent_first() {
 #[test]
 fn what_the_visitor_does_not_see_is_no_change() {
     let renamed = OLD.replace("name = \"logon\"", "name = \"sign_in\"");
-    let more = format!("{OLD}\n[[site]]\nname = \"other\"\nhosts = [\"other.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n");
+    let more = format!(
+        "{OLD}\n[[site]]\nname = \"other\"\nhosts = [\"other.example\"]\nupstream = [\"http://127.0.0.1:1\"]\n"
+    );
     for new in [OLD, &renamed, &more] {
         let sides = sides(Some(OLD), new);
         let log = line("GET /logon") + &line("GET /page/1") + &line("OPTIONS *");
@@ -116,7 +118,10 @@ fn one_configuration_alone_is_summed_up() {
     let outcome = outcome(&sides, TOLD, &log);
     assert_eq!(outcome.changed, 0);
     let text = text(&sides, &outcome);
-    assert!(text.starts_with("3 requests decided\n\n        2  forward: site \"example\", rule \"page\"\n"), "{text}");
+    assert!(
+        text.starts_with("3 requests decided\n\n        2  forward: site \"example\", rule \"page\"\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -116,7 +116,8 @@ impl Counterparts {
                         != (new.status, new.scheme, new.port, new.target)
             }
             (old, new) => {
-                object::action_word(old) != object::action_word(new) || object::status(old) != object::status(new)
+                object::action_word(old) != object::action_word(new)
+                    || object::status(old) != object::status(new)
             }
         }
     }

@@ -61,11 +61,7 @@ impl Specification {
             None if self.unit.is_some() => return Err(WrongTerm::Segment),
             None => default,
         };
-        if bits <= SEGMENT_BITS_MAX {
-            Ok(bits)
-        } else {
-            Err(WrongTerm::Segment)
-        }
+        if bits <= SEGMENT_BITS_MAX { Ok(bits) } else { Err(WrongTerm::Segment) }
     }
 }
 
@@ -79,23 +75,13 @@ pub(super) struct Bits {
 
 impl Bits {
     pub(super) fn into_value(self) -> Value {
-        if self.partial == 0 {
-            Value::Binary(self.bytes)
-        } else {
-            Value::Bitstring
-        }
+        if self.partial == 0 { Value::Binary(self.bytes) } else { Value::Bitstring }
     }
 
     /// Adds one segment.
-    pub(super) fn push(
-        &mut self,
-        value: Value,
-        specification: Specification,
-    ) -> Result<(), WrongTerm> {
+    pub(super) fn push(&mut self, value: Value, specification: Specification) -> Result<(), WrongTerm> {
         match value {
-            Value::String(text) => text
-                .chars()
-                .try_for_each(|c| self.push_character(c, specification)),
+            Value::String(text) => text.chars().try_for_each(|c| self.push_character(c, specification)),
             Value::Integer(number) => match specification.kind {
                 Some(Kind::Utf8 | Kind::Utf16 | Kind::Utf32) => {
                     let code = u32::try_from(number).ok().and_then(char::from_u32);
@@ -120,9 +106,7 @@ impl Bits {
             None | Some(Kind::Integer) => self.push_integer(number, specification),
             Some(Kind::Float) => self.push_float(f64::from(u32::from(c)), specification),
             Some(Kind::Utf8) if unsized_ => {
-                c.encode_utf8(&mut [0; 4])
-                    .bytes()
-                    .for_each(|byte| self.push_bits(byte, 8));
+                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.push_bits(byte, 8));
                 Ok(())
             }
             Some(Kind::Utf16) if unsized_ => {
@@ -163,19 +147,14 @@ impl Bits {
         });
         let whole = bytes.len().saturating_mul(8);
         let bits = match specification.size {
-            Some(size) => {
-                usize::try_from(size.saturating_mul(unit)).map_err(|_| WrongTerm::Segment)?
-            }
+            Some(size) => usize::try_from(size.saturating_mul(unit)).map_err(|_| WrongTerm::Segment)?,
             None => whole,
         };
         if bits > whole {
             return Err(WrongTerm::Segment);
         }
         let (full, part) = (bits / 8, bits % 8);
-        bytes
-            .iter()
-            .take(full)
-            .for_each(|&byte| self.push_bits(byte, 8));
+        bytes.iter().take(full).for_each(|&byte| self.push_bits(byte, 8));
         if let (1.., Some(&byte)) = (part, bytes.get(full)) {
             // part is below 8.
             self.push_bits(byte >> (8 - part), part as u32);
@@ -198,9 +177,7 @@ impl Bits {
             self.push_bits(byte_at(full), part);
         }
         if !little {
-            (0..full)
-                .rev()
-                .for_each(|index| self.push_bits(byte_at(index), 8));
+            (0..full).rev().for_each(|index| self.push_bits(byte_at(index), 8));
         }
     }
 

@@ -29,12 +29,7 @@ fn is_blank(c: char) -> bool {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Cursor {
-            text,
-            at: 0,
-            line: 1,
-            column: 1,
-        }
+        Cursor { text, at: 0, line: 1, column: 1 }
     }
 
     pub(super) fn rest(&self) -> &'a str {
@@ -50,11 +45,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn error(&self, wrong: WrongTerm) -> TermError {
-        TermError {
-            line: self.line,
-            column: self.column,
-            wrong,
-        }
+        TermError { line: self.line, column: self.column, wrong }
     }
 
     pub(super) fn bump(&mut self) -> Option<char> {
@@ -122,16 +113,10 @@ impl<'a> Cursor<'a> {
             let base = match whole {
                 Some(base @ 2..=36) => u32::try_from(base).unwrap_or(10),
                 _ => {
-                    return Err(TermError {
-                        wrong: WrongTerm::Base,
-                        ..error
-                    });
+                    return Err(TermError { wrong: WrongTerm::Base, ..error });
                 }
             };
-            let base_error = TermError {
-                wrong: WrongTerm::Base,
-                ..error
-            };
+            let base_error = TermError { wrong: WrongTerm::Base, ..error };
             integer(self.digits(base, base_error)?, negative)
         } else if self
             .rest()
@@ -147,17 +132,10 @@ impl<'a> Cursor<'a> {
                 }
                 self.digits(10, error)?;
             }
-            let text = self
-                .text
-                .get(start..self.at)
-                .unwrap_or_default()
-                .replace('_', "");
+            let text = self.text.get(start..self.at).unwrap_or_default().replace('_', "");
             let number: f64 = text.parse().map_err(|_| error)?;
             if !number.is_finite() {
-                return Err(TermError {
-                    wrong: WrongTerm::Float,
-                    ..error
-                });
+                return Err(TermError { wrong: WrongTerm::Float, ..error });
             }
             Value::Float(if negative { -number } else { number })
         } else {
@@ -206,10 +184,7 @@ impl<'a> Cursor<'a> {
     /// What follows a backslash; `ends`: the error when nothing does.
     fn escape(&mut self, ends: TermError) -> Result<char, TermError> {
         let error = self.error(WrongTerm::Escape);
-        let not_a_character = TermError {
-            wrong: WrongTerm::Character,
-            ..error
-        };
+        let not_a_character = TermError { wrong: WrongTerm::Character, ..error };
         let c = match self.bump().ok_or(ends)? {
             'b' => '\u{8}',
             'd' => '\u{7f}',
@@ -243,11 +218,7 @@ impl<'a> Cursor<'a> {
                         '}' => break,
                         c => {
                             let digit = c.to_digit(16).ok_or(error)?;
-                            code = Some(
-                                code.unwrap_or(0_u32)
-                                    .saturating_mul(16)
-                                    .saturating_add(digit),
-                            );
+                            code = Some(code.unwrap_or(0_u32).saturating_mul(16).saturating_add(digit));
                         }
                     }
                 }
@@ -280,11 +251,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn quoted_atom(&mut self) -> Result<String, TermError> {
         let error = self.error(WrongTerm::AtomTooLong);
         let atom = self.quoted('\'', Opened::Atom, true)?;
-        if atom.chars().count() > ATOM_CHARACTERS_MAX {
-            Err(error)
-        } else {
-            Ok(atom)
-        }
+        if atom.chars().count() > ATOM_CHARACTERS_MAX { Err(error) } else { Ok(atom) }
     }
 
     /// An atom without quotes; `None`: the word `fun`.
@@ -347,11 +314,7 @@ impl<'a> Cursor<'a> {
         // strings is looked over once.
         let mut known = 0;
         while self.peek() == Some('"') {
-            let triple = if self.at < known {
-                None
-            } else {
-                self.triple_quotes()
-            };
+            let triple = if self.at < known { None } else { self.triple_quotes() };
             match triple {
                 Some(quotes) => text.push_str(&self.triple_quoted(quotes)?),
                 None => {
@@ -368,10 +331,7 @@ impl<'a> Cursor<'a> {
 
     /// How many quotes are in a row here.
     fn quotes(&self) -> usize {
-        self.rest()
-            .bytes()
-            .take_while(|&octet| octet == b'"')
-            .count()
+        self.rest().bytes().take_while(|&octet| octet == b'"').count()
     }
 
     /// How many quotes, at least three, open a triple-quoted string here. With text behind them on their
@@ -413,11 +373,7 @@ impl<'a> Cursor<'a> {
                 Some(line) => text.push_str(line),
                 None if line.chars().all(is_blank) => {}
                 None => {
-                    return Err(TermError {
-                        line: number,
-                        column: 1,
-                        wrong: WrongTerm::Indentation,
-                    });
+                    return Err(TermError { line: number, column: 1, wrong: WrongTerm::Indentation });
                 }
             }
         }
@@ -439,11 +395,7 @@ impl<'a> Cursor<'a> {
         let text = match self.triple_quotes() {
             Some(quotes) => {
                 let text = self.triple_quoted(quotes)?;
-                if lower {
-                    unescaped(&text, error)?
-                } else {
-                    text
-                }
+                if lower { unescaped(&text, error)? } else { text }
             }
             None => {
                 let close = match self.peek() {
@@ -471,15 +423,8 @@ fn unescaped(text: &str, error: TermError) -> Result<String, TermError> {
     let mut cursor = Cursor::new(text);
     let mut result = String::new();
     while let Some(c) = cursor.bump() {
-        let escape = |_| TermError {
-            wrong: WrongTerm::Escape,
-            ..error
-        };
-        result.push(if c == '\\' {
-            cursor.escape(error).map_err(escape)?
-        } else {
-            c
-        });
+        let escape = |_| TermError { wrong: WrongTerm::Escape, ..error };
+        result.push(if c == '\\' { cursor.escape(error).map_err(escape)? } else { c });
     }
     Ok(result)
 }
@@ -494,7 +439,6 @@ fn integer(value: Option<i64>, negative: bool) -> Value {
 /// `erl_scan:reserved_word/1`, but `fun`. `maybe` and `else`, which newer releases reserve, are left to be
 /// atoms, as older files have them.
 const RESERVED: [&str; 26] = [
-    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case",
-    "catch", "cond", "div", "end", "if", "let", "not", "of", "or", "orelse", "receive", "rem",
-    "try", "when", "xor",
+    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond",
+    "div", "end", "if", "let", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor",
 ];

@@ -76,10 +76,7 @@ impl fmt::Display for WrongTerm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::Unexpected(found) => {
-                return write!(
-                    f,
-                    "unexpected {found:?}; a term was expected to start or go on here"
-                );
+                return write!(f, "unexpected {found:?}; a term was expected to start or go on here");
             }
             Self::NoTerm => "the file ends where a term should start; complete it",
             Self::Unclosed(Opened::Tuple) => "this \"{\" is never closed; add its \"}\"",
@@ -104,22 +101,16 @@ impl fmt::Display for WrongTerm {
             Self::Reserved => {
                 "this word is part of the language; write it in quotes, such as 'end', if an atom is meant"
             }
-            Self::Function => {
-                "only \"fun module:name/1\" can stand in a file; name the function so"
-            }
+            Self::Function => "only \"fun module:name/1\" can stand in a file; name the function so",
             Self::AtomTooLong => "an atom has at most 255 characters; shorten it",
             Self::Escape => {
                 "no such escape; write \"\\n\", \"\\x41\", \"\\x{20ac}\" or up to three octal digits, and \"\\\\\" for a backslash"
             }
-            Self::Character => {
-                "no character has this number; write one up to 16#10ffff that is no surrogate"
-            }
+            Self::Character => "no character has this number; write one up to 16#10ffff that is no surrogate",
             Self::Number => "not a number; write digits such as 1000, 1_000, 16#ff, 1.5 or 1.0e3",
             Self::Base => "a base is from 2 to 36, and its digits are below it",
             Self::Float => "too large for a float; write less than 1.8e308",
-            Self::TripleQuote => {
-                "the text of a triple-quoted string starts on the line after its quotes"
-            }
+            Self::TripleQuote => "the text of a triple-quoted string starts on the line after its quotes",
             Self::Indentation => {
                 "this line starts left of the string's closing quotes; indent it as far as they are"
             }
@@ -128,9 +119,7 @@ impl fmt::Display for WrongTerm {
                 "this segment of a binary cannot be made; give a string, integer, float or binary a type and a size (at most 256 bits) that fit it"
             }
             Self::Nesting => "nested more than 128 deep; flatten it",
-            Self::NotUtf8 => {
-                "not UTF-8, though the file says it is; save it so, or say \"coding: latin-1\""
-            }
+            Self::NotUtf8 => "not UTF-8, though the file says it is; save it so, or say \"coding: latin-1\"",
         };
         f.write_str(text)
     }

@@ -30,11 +30,7 @@ pub struct Finding {
 pub enum Proved {
     /// No path reaches the rule; `by` take them all, each of them needed. `ssl`: its own, where another
     /// scheme is wanted by those.
-    Shadowed {
-        rule: String,
-        by: Vec<String>,
-        ssl: Option<Ssl>,
-    },
+    Shadowed { rule: String, by: Vec<String>, ssl: Option<Ssl> },
     /// A rule wants https, and its site has none.
     SiteWithoutHttps { rule: String, site: String },
     /// A rule wants https, and no listener has it.
@@ -46,11 +42,7 @@ pub enum Proved {
     /// Pages without `ssl` of their own go to http, and HSTS sends browsers back.
     SiteLoopsUnderHsts { site: String, of: Option<String> },
     /// The site has no https, and HSTS of another lets browsers use nothing else there.
-    CutOffByHsts {
-        site: String,
-        host: String,
-        of: String,
-    },
+    CutOffByHsts { site: String, host: String, of: String },
     /// Pages on http, where the session cookies of https do not come.
     SessionDoesNotReach { rule: String, cookies: Vec<String> },
     /// Redirects between the schemes lead to the same port.
@@ -141,8 +133,7 @@ impl fmt::Display for Proved {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place =
-            |place: &Place| format!("{}:{}:{}", place.file.display(), place.line, place.column);
+        let place = |place: &Place| format!("{}:{}:{}", place.file.display(), place.line, place.column);
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",

@@ -48,9 +48,7 @@ pub fn reach(site: &Site) -> Vec<Reach> {
 
 pub(super) fn reach_within(site: &Site, steps: u64) -> Vec<Reach> {
     let mut prover = Prover::new(site, steps);
-    (0..site.rules().len())
-        .map(|rule| prover.rule(rule))
-        .collect()
+    (0..site.rules().len()).map(|rule| prover.rule(rule)).collect()
 }
 
 struct Prover<'a> {
@@ -110,25 +108,10 @@ impl<'a> Prover<'a> {
             .collect();
         // There are more numbers than literals.
         let fresh = (0..=literals.len())
-            .map(|number| {
-                if number == 0 {
-                    b"x".to_vec()
-                } else {
-                    format!("x{number}").into_bytes()
-                }
-            })
+            .map(|number| if number == 0 { b"x".to_vec() } else { format!("x{number}").into_bytes() })
             .find(|text| !literals.contains(text.as_slice()))
             .unwrap_or_default();
-        Prover {
-            site,
-            rules,
-            starts,
-            open_starts,
-            fresh,
-            languages,
-            found: HashMap::new(),
-            steps_left,
-        }
+        Prover { site, rules, starts, open_starts, fresh, languages, found: HashMap::new(), steps_left }
     }
 
     /// The rules before this one that may take a path of it, in order.
@@ -177,9 +160,7 @@ impl<'a> Prover<'a> {
         }
         let by = self.fewest(rule, by.into_iter().collect())?;
         // Rules are fewer than u32::MAX, or the site would not have compiled.
-        Ok(Reach::Shadowed {
-            by: by.into_iter().map(|rule| RuleId(rule as u32)).collect(),
-        })
+        Ok(Reach::Shadowed { by: by.into_iter().map(|rule| RuleId(rule as u32)).collect() })
     }
 
     /// The lengths of paths to look at.
@@ -188,21 +169,13 @@ impl<'a> Prover<'a> {
         if !has_rest(rule) {
             return shortest..=shortest;
         }
-        let longest = before
-            .iter()
-            .filter_map(|&other| self.rules.get(other))
-            .map(|other| other.path.len())
-            .max();
+        let longest =
+            before.iter().filter_map(|&other| self.rules.get(other)).map(|other| other.path.len()).max();
         shortest..=shortest.max(longest.unwrap_or(0) + 1)
     }
 
     /// Whether `others` take every path of this length that `rule` takes.
-    fn covered(
-        &mut self,
-        rule: &'a Rule,
-        others: &[usize],
-        length: usize,
-    ) -> Result<Covered, TooLong> {
+    fn covered(&mut self, rule: &'a Rule, others: &[usize], length: usize) -> Result<Covered, TooLong> {
         let mut choices: Vec<Option<Choice<'a>>> = Vec::with_capacity(length);
         for position in 0..length {
             choices.push(match element(rule, position) {
@@ -274,10 +247,7 @@ impl<'a> Prover<'a> {
             let mut still = Vec::new();
             for &other in taking {
                 self.step()?;
-                let element = self
-                    .rules
-                    .get(other)
-                    .and_then(|other| element(other, position));
+                let element = self.rules.get(other).and_then(|other| element(other, position));
                 if element.is_none_or(|element| self.takes(element, &choice)) {
                     still.push(other);
                 }
@@ -315,9 +285,7 @@ impl<'a> Prover<'a> {
             (Element::Variable(_) | Element::Rest, _) => true,
             (Element::Literal(text), Choice::Text(chosen)) => text == chosen,
             (Element::Language, Choice::Text(chosen)) => self.languages.contains(chosen),
-            (Element::Pattern { pattern, .. }, Choice::Text(chosen)) => {
-                self.is_found(pattern, chosen)
-            }
+            (Element::Pattern { pattern, .. }, Choice::Text(chosen)) => self.is_found(pattern, chosen),
             (Element::Pattern { pattern, .. }, Choice::Found(same)) => pattern == same,
             (Element::Literal(_) | Element::Language, Choice::Fresh | Choice::Found(_))
             | (Element::Pattern { .. }, Choice::Fresh) => false,
@@ -334,20 +302,12 @@ impl<'a> Prover<'a> {
         if let Some(&found) = self.found.get(&(pattern, text.to_vec())) {
             return found;
         }
-        let element = Element::Pattern {
-            name: String::new(),
-            pattern: pattern.to_owned(),
-        };
+        let element = Element::Pattern { name: String::new(), pattern: pattern.to_owned() };
         let place = match self.rules.first() {
             Some(rule) => rule.place.clone(),
             None => return false,
         };
-        let alone = Rule {
-            name: String::new(),
-            path: vec![element],
-            ssl: None,
-            place,
-        };
+        let alone = Rule { name: String::new(), path: vec![element], ssl: None, place };
         let target = target(self.site, &[text.to_vec()]);
         let reading = self.site.read(&target);
         let found = reading.is_ok_and(|reading| self.site.table.try_rule(&alone, &reading).is_ok());
@@ -356,26 +316,17 @@ impl<'a> Prover<'a> {
     }
 
     /// A target that leads to the rule. `segments`: what must be chosen so; the rest is tried out.
-    fn witness(
-        &mut self,
-        index: usize,
-        rule: &'a Rule,
-        segments: &[Option<Vec<u8>>],
-    ) -> Option<Vec<u8>> {
+    fn witness(&mut self, index: usize, rule: &'a Rule, segments: &[Option<Vec<u8>>]) -> Option<Vec<u8>> {
         let samples: Vec<Vec<u8>> = SAMPLES.iter().map(|sample| sample.to_vec()).collect();
         let mut tries = 1;
         let mut options: Vec<Vec<Vec<u8>>> = Vec::with_capacity(segments.len());
         for (position, segment) in segments.iter().enumerate() {
             let options_here = match (segment, element(rule, position)) {
                 (Some(text), _) => vec![text.clone()],
-                (None, Some(Element::Pattern { pattern, .. })) => samples
-                    .iter()
-                    .filter(|text| self.is_found(pattern, text))
-                    .cloned()
-                    .collect(),
-                (None, _) => std::iter::once(self.fresh.clone())
-                    .chain(samples.iter().cloned())
-                    .collect(),
+                (None, Some(Element::Pattern { pattern, .. })) => {
+                    samples.iter().filter(|text| self.is_found(pattern, text)).cloned().collect()
+                }
+                (None, _) => std::iter::once(self.fresh.clone()).chain(samples.iter().cloned()).collect(),
             };
             tries = tries.max(options_here.len());
             options.push(options_here);

@@ -9,40 +9,24 @@ pub(super) fn has_rest(rule: &Rule) -> bool {
 
 /// The least number of segments the rule takes: all that it has, but for a final `*` that may take none.
 pub(super) fn shortest(rule: &Rule) -> usize {
-    let takes_some =
-        |element: &Element| matches!(element, Element::Pattern { .. } | Element::Language);
+    let takes_some = |element: &Element| matches!(element, Element::Pattern { .. } | Element::Language);
     let may_be_empty = has_rest(rule) && !rule.path.iter().any(takes_some);
     rule.path.len() - usize::from(may_be_empty)
 }
 
 /// What the rule has for the segment at this position: its final `*` for all that follow.
 pub(super) fn element(rule: &Rule, position: usize) -> Option<&Element> {
-    rule.path
-        .get(position)
-        .or_else(|| rule.path.last().filter(|last| **last == Element::Rest))
+    rule.path.get(position).or_else(|| rule.path.last().filter(|last| **last == Element::Rest))
 }
 
 /// All that `z_language` takes.
 pub(super) fn languages(site: &Site) -> Vec<Vec<u8>> {
     if !site.written.languages.is_empty() {
-        return site
-            .written
-            .languages
-            .iter()
-            .map(|code| code.as_bytes().to_vec())
-            .collect();
+        return site.written.languages.iter().map(|code| code.as_bytes().to_vec()).collect();
     }
     let letters = b'a'..=b'z';
-    let codes = letters
-        .clone()
-        .flat_map(|first| letters.clone().map(move |second| vec![first, second]));
-    codes
-        .filter(|code| {
-            site.table
-                .languages
-                .is_language(|language| language == code)
-        })
-        .collect()
+    let codes = letters.clone().flat_map(|first| letters.clone().map(move |second| vec![first, second]));
+    codes.filter(|code| site.table.languages.is_language(|language| language == code)).collect()
 }
 
 /// A target that is read as these segments.
@@ -52,17 +36,11 @@ pub(super) fn target(site: &Site, segments: &[Vec<u8>]) -> Vec<u8> {
     // What looks like a language prefix is cut; a language before it is cut in its place.
     if let [first, rest @ ..] = segments
         && (!rest.is_empty() || ends_empty)
-        && site
-            .written
-            .languages
-            .iter()
-            .any(|code| code.as_bytes() == first)
+        && site.written.languages.iter().any(|code| code.as_bytes() == first)
     {
         add_segment(&mut target, first);
     }
-    segments
-        .iter()
-        .for_each(|segment| add_segment(&mut target, segment));
+    segments.iter().for_each(|segment| add_segment(&mut target, segment));
     if segments.is_empty() || ends_empty {
         // A last empty segment is dropped.
         target.push(b'/');

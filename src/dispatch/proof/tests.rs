@@ -15,10 +15,7 @@ fn reaches(languages: &[&str], paths: &[&str]) -> Vec<Reach> {
     let mut written = site("s", &["s.example"]);
     written.languages = languages.iter().map(|code| (*code).to_owned()).collect();
     let parse = |path: &&str| super::super::written_path::parse_path(path).expect("a path");
-    written.rules = paths
-        .iter()
-        .map(|path| rule(path, parse(path), None))
-        .collect();
+    written.rules = paths.iter().map(|path| rule(path, parse(path), None)).collect();
     let sites = compiled(written);
     reach(sites.site(SiteId(0)))
 }
@@ -57,32 +54,16 @@ fn finds_rules_that_can_never_match() {
 #[test]
 fn knows_what_languages_take() {
     last(&["en", "nl"], &["/en", "/{z_language}"], None);
-    last(
-        &["en", "nl"],
-        &["/en", "/nl", "/{z_language}"],
-        Some(&[0, 1]),
-    );
+    last(&["en", "nl"], &["/en", "/nl", "/{z_language}"], Some(&[0, 1]));
     last(&["en", "nl"], &["/{z_language}", "/nl"], Some(&[0]));
     last(&["en", "nl"], &["/{z_language}", "/de"], None);
-    last(
-        &["en", "nl"],
-        &["/en/*", "/nl/{x}/*", "/{z_language}/*"],
-        Some(&[0, 1]),
-    );
+    last(&["en", "nl"], &["/en/*", "/nl/{x}/*", "/{z_language}/*"], Some(&[0, 1]));
     last(&["en", "nl"], &["/{z_language}/{x}/*", "/en/*"], None);
     // With a language in it a final star takes one segment at least.
     last(&["en"], &["/{z_language}/*", "/en"], None);
     last(&["en"], &["/{z_language}/*", "/en/{x}"], Some(&[0]));
-    last(
-        &["en", "nl"],
-        &["/en/{x}", "/{x}/en", "/nl/nl", "/{z_language}/{z_language}"],
-        Some(&[0, 1, 2]),
-    );
-    last(
-        &["en", "nl"],
-        &["/en/{x}", "/nl/nl", "/{z_language}/{z_language}"],
-        None,
-    );
+    last(&["en", "nl"], &["/en/{x}", "/{x}/en", "/nl/nl", "/{z_language}/{z_language}"], Some(&[0, 1, 2]));
+    last(&["en", "nl"], &["/en/{x}", "/nl/nl", "/{z_language}/{z_language}"], None);
     // Those of ISO 639-1.
     last(&[], &["/{z_language}", "/nl"], Some(&[0]));
     last(&[], &["/{z_language}", "/zz"], None);
@@ -103,28 +84,14 @@ fn asks_regular_expressions_only_what_they_can_tell() {
     last(&[], &["/{id:()}", "/a"], Some(&[0]));
     // Certain to a reader, not to the proof.
     assert_eq!(reaches(&[], &["/{id:()}", "/{x}"])[1], Reach::Unknown);
-    assert_eq!(
-        reaches(&[], &["/{id:^[0-9]$}", "/{id:^[0-9]{1}$}"])[1],
-        Reach::Unknown
-    );
+    assert_eq!(reaches(&[], &["/{id:^[0-9]$}", "/{id:^[0-9]{1}$}"])[1], Reach::Unknown);
 }
 
 #[test]
 fn gives_a_target_that_leads_to_the_rule() {
     let found = reaches(
         &["en"],
-        &[
-            "/",
-            "/a",
-            "//",
-            "/en/x",
-            "/en",
-            "/{x}/..",
-            "/a%2Fb",
-            "/%FF",
-            "/v/{id:^[0-9]+$}",
-            "/v/*",
-        ],
+        &["/", "/a", "//", "/en/x", "/en", "/{x}/..", "/a%2Fb", "/%FF", "/v/{id:^[0-9]+$}", "/v/*"],
     );
     let targets: Vec<_> = found
         .iter()
@@ -133,18 +100,7 @@ fn gives_a_target_that_leads_to_the_rule() {
             _ => panic!("{reach:?}"),
         })
         .collect();
-    let expected = [
-        "/",
-        "/a",
-        "//",
-        "/en/en/x",
-        "/en",
-        "/x1/%2E%2E",
-        "/a%2Fb",
-        "/%FF",
-        "/v/1",
-        "/v",
-    ];
+    let expected = ["/", "/a", "//", "/en/en/x", "/en", "/x1/%2E%2E", "/a%2Fb", "/%FF", "/v/1", "/v"];
     assert_eq!(targets, expected);
 }
 
@@ -173,10 +129,8 @@ fn takes(path: &[Element], segments: &[&str], languages: &[String], minimum: boo
 
 fn first(rules: &[Rule], segments: &[&str], languages: &[String]) -> Option<usize> {
     rules.iter().position(|rule| {
-        let minimum = rule
-            .path
-            .iter()
-            .any(|element| matches!(element, Element::Pattern { .. } | Element::Language));
+        let minimum =
+            rule.path.iter().any(|element| matches!(element, Element::Pattern { .. } | Element::Language));
         takes(&rule.path, segments, languages, minimum)
     })
 }
@@ -214,15 +168,8 @@ fn any_path(patterns: bool) -> impl Strategy<Value = Vec<Element>> {
 /// What the proof says of random rules, held against every path.
 fn holds(paths: Vec<Vec<Element>>, languages: usize, exact: bool) {
     let mut written = site("s", &["s.example"]);
-    written.languages = ["en", "nl"]
-        .iter()
-        .take(languages)
-        .map(|code| (*code).to_owned())
-        .collect();
-    written.rules = paths
-        .into_iter()
-        .map(|path| rule("r", path, None))
-        .collect();
+    written.languages = ["en", "nl"].iter().take(languages).map(|code| (*code).to_owned()).collect();
+    written.rules = paths.into_iter().map(|path| rule("r", path, None)).collect();
     let (rules, languages) = (written.rules.clone(), written.languages.clone());
     let sites = compiled(written);
     let site = sites.site(SiteId(0));
@@ -260,11 +207,7 @@ fn holds(paths: Vec<Vec<Element>>, languages: usize, exact: bool) {
             }
             Reach::Live { target } => {
                 let reading = site.read(target).expect("a target");
-                assert_eq!(
-                    site.table.first_match(&reading),
-                    Some(index),
-                    "rule {index} of {rules:?}"
-                );
+                assert_eq!(site.table.first_match(&reading), Some(index), "rule {index} of {rules:?}");
             }
             Reach::Unknown => assert!(!exact, "rule {index} of {rules:?} is undecided"),
         }
@@ -330,35 +273,22 @@ fn thousands_of_rules_take_few_steps() {
         };
         written.rules.push(rule("r", path, None));
     }
-    written
-        .rules
-        .push(rule("page", vec![variable("id"), variable("slug")], None));
+    written.rules.push(rule("page", vec![variable("id"), variable("slug")], None));
     written.rules.push(rule("rest", vec![Element::Rest], None));
     let sites = compiled(written);
     let found = reach::reach_within(sites.site(SiteId(0)), 1_000_000);
-    assert!(
-        found
-            .iter()
-            .all(|reach| matches!(reach, Reach::Live { .. }))
-    );
+    assert!(found.iter().all(|reach| matches!(reach, Reach::Live { .. })));
 }
 
 fn facts(hsts: Option<bool>, cookies: &[String]) -> SiteFacts<'_> {
     let hsts = hsts.map(|include_subdomains| Hsts { include_subdomains });
-    SiteFacts {
-        place: place(100),
-        hsts,
-        session_cookies: cookies,
-    }
+    SiteFacts { place: place(100), hsts, session_cookies: cookies }
 }
 
 #[track_caller]
 fn says(sites: Vec<SiteRules>, ports: Ports, facts: &[SiteFacts<'_>], expected: &[&str]) {
     let sites = Sites::compile(sites, ports).expect("sites");
-    let found: Vec<_> = prove(&sites, facts)
-        .iter()
-        .map(Finding::to_string)
-        .collect();
+    let found: Vec<_> = prove(&sites, facts).iter().map(Finding::to_string).collect();
     assert_eq!(found, expected);
 }
 
@@ -383,12 +313,7 @@ fn says_nothing_where_all_is_well() {
             ("page", &[literal("page"), variable("id")], None),
         ],
     );
-    says(
-        vec![written],
-        PORTS,
-        &[facts(Some(true), &["z_sid".to_owned()])],
-        &[],
-    );
+    says(vec![written], PORTS, &[facts(Some(true), &["z_sid".to_owned()])], &[]);
 }
 
 #[test]
@@ -421,10 +346,8 @@ fn says_which_rules_are_never_reached() {
 
 #[test]
 fn says_which_schemes_nobody_serves() {
-    let rules: &[(&str, &[Element], Option<Ssl>)] = &[
-        ("logon", &[literal("logon")], Some(Ssl::Https)),
-        ("video", &[literal("video")], Some(Ssl::Http)),
-    ];
+    let rules: &[(&str, &[Element], Option<Ssl>)] =
+        &[("logon", &[literal("logon")], Some(Ssl::Https)), ("video", &[literal("video")], Some(Ssl::Http))];
     let mut without = with_rules(site("s", &["s.example"]), rules);
     without.ssl = false;
     says(
@@ -439,10 +362,7 @@ fn says_which_schemes_nobody_serves() {
     let written = with_rules(site("s", &["s.example"]), rules);
     says(
         vec![written.clone()],
-        Ports {
-            http: Some(80),
-            https: None,
-        },
+        Ports { http: Some(80), https: None },
         &[facts(None, &[])],
         &[
             "rules.toml:1:1: error: rule \"logon\" wants https, and nothing listens for it: its pages stay on http; \
@@ -451,10 +371,7 @@ fn says_which_schemes_nobody_serves() {
     );
     says(
         vec![written],
-        Ports {
-            http: None,
-            https: Some(443),
-        },
+        Ports { http: None, https: Some(443) },
         &[facts(Some(false), &[])],
         &[
             "rules.toml:2:1: warning: rule \"video\" wants http, and nothing listens for it: its pages stay on https; \
@@ -463,10 +380,7 @@ fn says_which_schemes_nobody_serves() {
     );
     says(
         vec![site("s", &["s.example"])],
-        Ports {
-            http: Some(8080),
-            https: Some(8080),
-        },
+        Ports { http: Some(8080), https: Some(8080) },
         &[facts(None, &[])],
         &[
             "rules.toml:100:1: error: redirects to http and to https both lead to port 8080, which can be only one of them; \
@@ -477,8 +391,7 @@ fn says_which_schemes_nobody_serves() {
 
 #[test]
 fn says_where_hsts_and_rules_send_browsers_round() {
-    let video: &[(&str, &[Element], Option<Ssl>)] =
-        &[("video", &[literal("video")], Some(Ssl::Http))];
+    let video: &[(&str, &[Element], Option<Ssl>)] = &[("video", &[literal("video")], Some(Ssl::Http))];
     let parent = site("parent", &["example.com", "*.other.example"]);
     let child = with_rules(site("child", &["x.y.EXAMPLE.com"]), video);
     let wild = with_rules(site("wild", &["*.a.other.example"]), video);
@@ -489,13 +402,7 @@ fn says_where_hsts_and_rules_send_browsers_round() {
     says(
         vec![parent, child, wild, plain, apart],
         PORTS,
-        &[
-            facts(Some(true), &[]),
-            none.clone(),
-            none.clone(),
-            none.clone(),
-            none,
-        ],
+        &[facts(Some(true), &[]), none.clone(), none.clone(), none.clone(), none],
         &[
             "rules.toml:1:1: error: rule \"video\" sends visitors to http, and HSTS of site \"parent\", which includes subdomains, \
              sends their browsers back to https, for ever; write ssl = \"any\" for the rule, or remove hsts (see rules.toml:100:1)",
@@ -516,10 +423,7 @@ fn says_where_hsts_and_rules_send_browsers_round() {
            to https, for ever; write ssl = \"any\" for the rule, or remove hsts (see rules.toml:100:1)",
         ],
     );
-    let mut neither = with_rules(
-        site("s", &["s.example"]),
-        &[("page", &[literal("page")], None)],
-    );
+    let mut neither = with_rules(site("s", &["s.example"]), &[("page", &[literal("page")], None)]);
     neither.is_secure = false;
     says(
         vec![neither.clone()],
@@ -539,10 +443,8 @@ fn says_where_hsts_and_rules_send_browsers_round() {
 #[test]
 fn says_where_sessions_do_not_reach() {
     let cookies = ["z_sid".to_owned(), "z_logon".to_owned()];
-    let mut written = with_rules(
-        site("s", &["s.example"]),
-        &[("video", &[literal("video")], Some(Ssl::Http))],
-    );
+    let mut written =
+        with_rules(site("s", &["s.example"]), &[("video", &[literal("video")], Some(Ssl::Http))]);
     says(
         vec![written.clone()],
         PORTS,

@@ -13,10 +13,7 @@ fn variable(name: &str) -> Element {
 }
 
 fn pattern(name: &str, pattern: &str) -> Element {
-    Element::Pattern {
-        name: name.to_owned(),
-        pattern: pattern.to_owned(),
-    }
+    Element::Pattern { name: name.to_owned(), pattern: pattern.to_owned() }
 }
 
 #[test]
@@ -29,24 +26,12 @@ fn reads_the_string_form() {
         ("/a//b", vec![literal("a"), literal(""), literal("b")]),
         ("/lib/*", vec![literal("lib"), Element::Rest]),
         ("/*/a", vec![Element::Rest, literal("a")]),
-        (
-            "/page/{id}/{slug}",
-            vec![literal("page"), variable("id"), variable("slug")],
-        ),
-        (
-            "/video/{id:^[0-9]+$}",
-            vec![literal("video"), pattern("id", "^[0-9]+$")],
-        ),
-        (
-            "/{id:^[0-9]{3}$}/x",
-            vec![pattern("id", "^[0-9]{3}$"), literal("x")],
-        ),
+        ("/page/{id}/{slug}", vec![literal("page"), variable("id"), variable("slug")]),
+        ("/video/{id:^[0-9]+$}", vec![literal("video"), pattern("id", "^[0-9]+$")]),
+        ("/{id:^[0-9]{3}$}/x", vec![pattern("id", "^[0-9]{3}$"), literal("x")]),
         ("/{id:a/b:c}", vec![pattern("id", "a/b:c")]),
         (r"/{id:^\}$}/x", vec![pattern("id", r"^\}$"), literal("x")]),
-        (
-            r"/{id:^\{\\$}/x",
-            vec![pattern("id", r"^\{\\$"), literal("x")],
-        ),
+        (r"/{id:^\{\\$}/x", vec![pattern("id", r"^\{\\$"), literal("x")]),
         ("/{z_language}/x", vec![Element::Language, literal("x")]),
         ("/caf\u{e9}", vec![literal("caf\u{e9}")]),
         ("/caf%C3%a9", vec![literal("caf\u{e9}")]),
@@ -62,23 +47,13 @@ fn reads_the_string_form() {
 fn reads_the_array_form() {
     let cases: &[(&[&str], Vec<Element>)] = &[
         (&[], vec![]),
-        (
-            &["page", "{id}", "*"],
-            vec![literal("page"), variable("id"), Element::Rest],
-        ),
+        (&["page", "{id}", "*"], vec![literal("page"), variable("id"), Element::Rest]),
         (&["a", ""], vec![literal("a"), literal("")]),
-        (
-            &["{id:^[^}]+$}", "x"],
-            vec![pattern("id", "^[^}]+$"), literal("x")],
-        ),
+        (&["{id:^[^}]+$}", "x"], vec![pattern("id", "^[^}]+$"), literal("x")]),
         (&["{id:[{/]}"], vec![pattern("id", "[{/]")]),
     ];
     for (written, elements) in cases {
-        assert_eq!(
-            parse_segments(written).as_ref(),
-            Ok(elements),
-            "{written:?}"
-        );
+        assert_eq!(parse_segments(written).as_ref(), Ok(elements), "{written:?}");
     }
 }
 
@@ -108,24 +83,13 @@ fn says_what_is_wrong_and_where() {
         ("/{id:[^{]+}", 0, 1, 10, WrongPath::Unpaired),
     ];
     for (written, segment, offset, length, wrong) in cases {
-        let expected = PathError {
-            segment,
-            offset,
-            length,
-            wrong,
-        };
+        let expected = PathError { segment, offset, length, wrong };
         assert_eq!(parse_path(written), Err(expected), "{written}");
     }
     let error = parse_segments(&["a", "b/c"]).expect_err("a slash in a segment");
-    assert_eq!(
-        (error.segment, error.offset, error.wrong),
-        (1, 1, WrongPath::SlashInSegment)
-    );
+    assert_eq!((error.segment, error.offset, error.wrong), (1, 1, WrongPath::SlashInSegment));
     let long = "/a".repeat(SEGMENTS_MAX + 1);
-    assert_eq!(
-        parse_path(&long).map_err(|error| error.wrong),
-        Err(WrongPath::TooLong)
-    );
+    assert_eq!(parse_path(&long).map_err(|error| error.wrong), Err(WrongPath::TooLong));
     assert!(parse_path(&long[2..]).is_ok());
 }
 
@@ -144,33 +108,18 @@ proptest! {
 #[test]
 fn writes_the_form_that_reads_best() {
     let path = |text: &str| Some(Written::Path(text.to_owned()));
-    let segments = |texts: &[&str]| {
-        Some(Written::Segments(
-            texts.iter().map(|text| (*text).to_owned()).collect(),
-        ))
-    };
+    let segments =
+        |texts: &[&str]| Some(Written::Segments(texts.iter().map(|text| (*text).to_owned()).collect()));
     let cases = [
         (vec![], path("/")),
         (vec![literal("lib"), Element::Rest], path("/lib/*")),
-        (
-            vec![literal("a"), pattern("id", "^[0-9]{3}/x$")],
-            path("/a/{id:^[0-9]{3}/x$}"),
-        ),
-        (
-            vec![literal(b"\xff/{}%*?#+ \n\xc3\xa9")],
-            path("/%FF%2F%7B%7D%25%2A%3F%23+ %0A\u{e9}"),
-        ),
-        (
-            vec![Element::Language, variable("id")],
-            path("/{z_language}/{id}"),
-        ),
+        (vec![literal("a"), pattern("id", "^[0-9]{3}/x$")], path("/a/{id:^[0-9]{3}/x$}")),
+        (vec![literal(b"\xff/{}%*?#+ \n\xc3\xa9")], path("/%FF%2F%7B%7D%25%2A%3F%23+ %0A\u{e9}")),
+        (vec![Element::Language, variable("id")], path("/{z_language}/{id}")),
         (vec![pattern("z_language", "en")], path("/{z_language:en}")),
         (vec![literal(""), literal("a")], path("//a")),
         (vec![literal("a"), literal("")], segments(&["a", ""])),
-        (
-            vec![pattern("id", "[^}]"), literal("a/b")],
-            segments(&["{id:[^}]}", "a%2Fb"]),
-        ),
+        (vec![pattern("id", "[^}]"), literal("a/b")], segments(&["{id:[^}]}", "a%2Fb"])),
         (vec![variable("z_language")], None),
         (vec![variable("a:b")], None),
         (vec![variable("")], None),

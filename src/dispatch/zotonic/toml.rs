@@ -18,11 +18,7 @@ pub fn to_toml(rules: &[Rule]) -> String {
             text.push_str("  # ");
             // A name can hold a line feed, a comment cannot.
             text.extend(
-                rule.place
-                    .file
-                    .to_string_lossy()
-                    .chars()
-                    .map(|c| if c.is_control() { '?' } else { c }),
+                rule.place.file.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }),
             );
             text.push('\n');
         }
@@ -34,10 +30,7 @@ pub fn to_toml(rules: &[Rule]) -> String {
 
 fn add_rule(text: &mut String, rule: &Rule) {
     let Some(path) = written_path::write(&rule.path) else {
-        let wrong = rule
-            .path
-            .iter()
-            .find(|element| written_path::write_segment(element).is_none());
+        let wrong = rule.path.iter().find(|element| written_path::write_segment(element).is_none());
         text.push_str(&format!(
             "  # line {}: rule {:?} is left out, its paths fall to the rules below: ",
             rule.place.line, rule.name

@@ -33,13 +33,7 @@ fn site(name: &str) -> Binding {
 }
 
 fn put(cache: &SessionCache, number: u64, now_ms: u64) -> bool {
-    cache.put(
-        &id(number),
-        site("a"),
-        now_ms,
-        vec![number as u8; 100],
-        now_ms,
-    )
+    cache.put(&id(number), site("a"), now_ms, vec![number as u8; 100], now_ms)
 }
 
 fn has(cache: &SessionCache, number: u64, now_ms: u64) -> bool {
@@ -99,11 +93,7 @@ fn the_least_recently_used_goes_first() {
 fn never_more_than_size_whatever_the_size() {
     for size in [0, 1, 2, 7, 1000, 1023, 1024, 2047, 2048, 3000, 20_000] {
         let cache = cache(size);
-        let shares: usize = cache
-            .shards
-            .iter()
-            .map(|shard| lock(shard).entries_max)
-            .sum();
+        let shares: usize = cache.shards.iter().map(|shard| lock(shard).entries_max).sum();
         assert_eq!(shares, size);
         assert!(cache.shards.len().is_power_of_two());
         assert!(cache.shards.len() == 1 || size / cache.shards.len() >= SHARD_ENTRIES);
@@ -111,11 +101,7 @@ fn never_more_than_size_whatever_the_size() {
             assert_eq!(put(&cache, number, 0), size > 0);
             assert!(number % 500 != 0 || cache.statistics().size <= size);
         }
-        assert_eq!(
-            cache.statistics().size,
-            size,
-            "twice as many fill every share"
-        );
+        assert_eq!(cache.statistics().size, size, "twice as many fill every share");
     }
 }
 
@@ -141,11 +127,7 @@ fn bytes_are_bounded_too() {
     assert_eq!(cache.statistics().size, 10);
     assert!(!cache.put(&id(99), site("a"), 0, vec![1; limits.bytes_max], 0));
     assert!(!cache.put(&id(99), site("a"), 0, vec![1; VALUE_BYTES_MAX + 1], 0));
-    assert_eq!(
-        cache.statistics().size,
-        10,
-        "what cannot fit drives nobody out"
-    );
+    assert_eq!(cache.statistics().size, 10, "what cannot fit drives nobody out");
     put(&cache, 60, 0);
     assert!(cache.statistics().bytes <= limits.bytes_max);
 }
@@ -199,10 +181,7 @@ fn new_limits_hold_at_once() {
     }
     cache.set_limits(CacheLimits::new(500, Duration::from_secs(10)));
     assert!(cache.statistics().size <= 500);
-    assert_eq!(
-        cache.sweep(10_001, 500),
-        cache.statistics().expiries as usize
-    );
+    assert_eq!(cache.sweep(10_001, 500), cache.statistics().expiries as usize);
     assert_eq!(cache.statistics().size, 0);
     cache.set_limits(CacheLimits::new(0, LIFETIME));
     assert!(!put(&cache, 1, 0));

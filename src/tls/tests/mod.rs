@@ -12,8 +12,8 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::Acceptor;
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup,
-    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, NamedGroup, ProtocolVersion,
+    RootCertStore, ServerConfig, ServerConnection,
 };
 
 mod serving;
@@ -37,10 +37,7 @@ impl FakeClock {
 impl Clock for FakeClock {
     fn now(&self) -> Moment {
         let ms = self.0.load(Ordering::SeqCst);
-        Moment {
-            monotonic: ms,
-            unix: UNIX_START + ms,
-        }
+        Moment { monotonic: ms, unix: UNIX_START + ms }
     }
 }
 
@@ -51,10 +48,7 @@ fn served(names: &[&str], algorithm: &'static rcgen::SignatureAlgorithm) -> Serv
     }
     .unwrap();
     let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
+    let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
     ServedCertificate::new(
         vec![certificate.der().clone()],
         PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
@@ -70,9 +64,7 @@ fn ecdsa(names: &[&str]) -> CertificateSet {
 
 /// Generating an RSA key takes seconds in a debug build: one for all tests.
 static RSA_KEY: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)
-        .unwrap()
-        .serialize_der()
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap().serialize_der()
 });
 
 fn provider() -> CryptoProvider {
@@ -103,9 +95,9 @@ fn client_with(
         .unwrap()
         .with_root_certificates(roots);
     let mut config = match identity {
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-            .unwrap(),
+        Some(identity) => {
+            builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).unwrap()
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -127,10 +119,8 @@ impl Identity {
         let authority_key = KeyPair::generate().unwrap();
         let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec!["someone".to_owned()])
-            .unwrap()
-            .signed_by(&key, &authority)
-            .unwrap();
+        let leaf =
+            CertificateParams::new(vec!["someone".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
         Identity {
             chain: vec![leaf.der().clone()],
             key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
@@ -177,9 +167,7 @@ fn connect(
         acceptor.read_tls(&mut rest).unwrap();
     }
     let accepted = acceptor.accept().map_err(|(error, _)| error)?.unwrap();
-    let mut server = accepted
-        .into_connection(Arc::clone(server))
-        .map_err(|(error, _)| error)?;
+    let mut server = accepted.into_connection(Arc::clone(server)).map_err(|(error, _)| error)?;
     if let Some(clock) = clock {
         origin::mark(&mut server, clock.now());
     }
@@ -193,9 +181,7 @@ fn connect(
     assert_eq!(server.reader().into_first_chunk().unwrap(), b"ping");
     Ok(Outcome {
         kind: server.handshake_kind().unwrap(),
-        group: server
-            .negotiated_key_exchange_group()
-            .map(|group| group.name()),
+        group: server.negotiated_key_exchange_group().map(|group| group.name()),
         alpn: server.alpn_protocol().map(<[u8]>::to_vec),
         leaf: client.peer_certificates().unwrap()[0].clone().into_owned(),
         client_certificate: server.peer_certificates().is_some(),
@@ -262,26 +248,17 @@ impl Bench {
         let cache = Arc::new(SessionCache::new(CacheLimits::new(100, LIFETIME)));
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let sessions = match mode {
-            Mode::Cache => Sessions::Cache {
-                cache: Arc::clone(&cache),
-                clock: shared,
-            },
-            Mode::Tickets => Sessions::Tickets {
-                keys: Arc::new(TicketKeys::random(LIFETIME).unwrap()),
-                clock: shared,
-            },
+            Mode::Cache => Sessions::Cache { cache: Arc::clone(&cache), clock: shared },
+            Mode::Tickets => {
+                Sessions::Tickets { keys: Arc::new(TicketKeys::random(LIFETIME).unwrap()), clock: shared }
+            }
             Mode::Fleet => Sessions::Tickets {
                 keys: Arc::new(TicketKeys::from_secret(&[5; 32], LIFETIME).unwrap()),
                 clock: shared,
             },
             Mode::Off => Sessions::Off,
         };
-        Bench {
-            clock,
-            cache,
-            sessions,
-            configs: ServerConfigs::new(None),
-        }
+        Bench { clock, cache, sessions, configs: ServerConfigs::new(None) }
     }
 
     fn site(&self, name: &str, policy: &Policy, set: &CertificateSet) -> Arc<ServerConfig> {
@@ -290,8 +267,6 @@ impl Bench {
     }
 
     fn kind(&self, client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> HandshakeKind {
-        connect(client, "a.example", server, Some(&self.clock), || {})
-            .unwrap()
-            .kind
+        connect(client, "a.example", server, Some(&self.clock), || {}).unwrap().kind
     }
 }

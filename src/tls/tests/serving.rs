@@ -25,10 +25,7 @@ fn a_client_without_certificate_is_refused_where_one_is_required() {
     let identity = Identity::new();
     for version in BOTH {
         let client = Arc::new(client(&set, version));
-        for (mode, welcome) in [
-            (ClientAuthMode::Request, true),
-            (ClientAuthMode::Require, false),
-        ] {
+        for (mode, welcome) in [(ClientAuthMode::Request, true), (ClientAuthMode::Require, false)] {
             let server = bench.site("a", &identity.policy(mode), &set);
             let outcome = connect(&client, "a.example", &server, Some(&bench.clock), || {});
             assert_eq!(outcome.is_ok(), welcome, "{version:?} {mode:?}");
@@ -53,13 +50,10 @@ fn each_client_gets_the_kind_of_certificate_it_understands() {
                 .copied()
                 .collect();
             let mut provider = provider();
-            provider.signature_verification_algorithms = WebPkiSupportedAlgorithms {
-                all: all.all,
-                mapping: mapping.leak(),
-            };
+            provider.signature_verification_algorithms =
+                WebPkiSupportedAlgorithms { all: all.all, mapping: mapping.leak() };
             let client = Arc::new(client_with(&set, version, provider, None));
-            let outcome =
-                connect(&client, "a.example", &server, Some(&bench.clock), || {}).unwrap();
+            let outcome = connect(&client, "a.example", &server, Some(&bench.clock), || {}).unwrap();
             assert_eq!(outcome.leaf, expected.chain()[0], "{word} {version:?}");
         }
     }
@@ -100,9 +94,7 @@ fn a_client_reads_the_alert_for_an_unknown_name() {
     let accepted = acceptor.accept().ok().flatten().unwrap();
     let hello = accepted.client_hello();
     assert_eq!(sni::server_name(&hello), Some(&b"unknown.example"[..]));
-    client
-        .read_tls(&mut sni::UNRECOGNIZED_NAME.as_slice())
-        .unwrap();
+    client.read_tls(&mut sni::UNRECOGNIZED_NAME.as_slice()).unwrap();
     assert_eq!(
         client.process_new_packets().unwrap_err(),
         Error::AlertReceived(AlertDescription::UnrecognisedName)
@@ -131,17 +123,9 @@ fn a_set_needs_a_certificate_and_covers_what_all_of_it_covers() {
         served(&["a.example", "c.example"], &PKCS_RSA_SHA256),
     ])
     .unwrap();
-    let kinds: Vec<_> = set
-        .certificates()
-        .iter()
-        .map(|one| one.key_kind())
-        .collect();
+    let kinds: Vec<_> = set.certificates().iter().map(|one| one.key_kind()).collect();
     assert_eq!(kinds, [KeyKind::Ecdsa, KeyKind::Rsa]);
-    for (host, covered) in [
-        ("a.example", true),
-        ("b.example", false),
-        ("c.example", false),
-    ] {
+    for (host, covered) in [("a.example", true), ("b.example", false), ("c.example", false)] {
         assert_eq!(set.covers(host.as_bytes()), covered, "{host}");
     }
 }
@@ -157,18 +141,10 @@ fn flaws_of_certificates_are_told() {
     let unusable = || PrivateKeyDer::Pkcs8(vec![0x30, 0].into());
     for (chain, key, flaw) in [
         (vec![], der(&key), CertificateFlaw::EmptyChain),
-        (
-            vec![vec![1, 2].into()],
-            der(&key),
-            CertificateFlaw::Malformed,
-        ),
+        (vec![vec![1, 2].into()], der(&key), CertificateFlaw::Malformed),
         (chain(&nameless), der(&key), CertificateFlaw::NoNames),
         (chain(&named), unusable(), CertificateFlaw::KeyUnusable),
-        (
-            chain(&named),
-            der(&KeyPair::generate().unwrap()),
-            CertificateFlaw::KeyMismatch,
-        ),
+        (chain(&named), der(&KeyPair::generate().unwrap()), CertificateFlaw::KeyMismatch),
     ] {
         let served = ServedCertificate::new(chain, key, SourceWord::Files, configs.provider());
         assert_eq!(served.err(), Some(flaw));
@@ -186,12 +162,8 @@ fn measure_ten_thousand_sites() {
         text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
     };
     let (before, began) = (resident(), std::time::Instant::now());
-    let sites: Vec<_> = (0..10_000)
-        .map(|number| bench.site(&format!("site{number}"), &policy, &set))
-        .collect();
+    let sites: Vec<_> =
+        (0..10_000).map(|number| bench.site(&format!("site{number}"), &policy, &set)).collect();
     let took = began.elapsed();
-    println!(
-        "{took:?}, {} bytes each",
-        (resident() - before) / sites.len()
-    );
+    println!("{took:?}, {} bytes each", (resident() - before) / sites.len());
 }

@@ -12,17 +12,9 @@ fn a_session_resumes_within_its_lifetime_and_never_after() {
             let client = Arc::new(client(&set, version));
             assert_eq!(bench.kind(&client, &server), HandshakeKind::Full);
             bench.clock.advance(LIFETIME);
-            assert_eq!(
-                bench.kind(&client, &server),
-                HandshakeKind::Resumed,
-                "{mode:?} {version:?}"
-            );
+            assert_eq!(bench.kind(&client, &server), HandshakeKind::Resumed, "{mode:?} {version:?}");
             bench.clock.advance(Duration::from_millis(1));
-            assert_eq!(
-                bench.kind(&client, &server),
-                HandshakeKind::Full,
-                "{mode:?} {version:?}"
-            );
+            assert_eq!(bench.kind(&client, &server), HandshakeKind::Full, "{mode:?} {version:?}");
         }
     }
 }
@@ -93,23 +85,11 @@ fn a_chain_with_hello_retries_ends_too() {
         let bench = Bench::new(mode);
         let server = bench.site("a", &Policy::default(), &set);
         let mut provider = provider();
-        provider
-            .kx_groups
-            .insert(0, rustls::crypto::aws_lc_rs::kx_group::MLKEM1024);
+        provider.kx_groups.insert(0, rustls::crypto::aws_lc_rs::kx_group::MLKEM1024);
         let mut client = client_with(&set, ProtocolVersion::TLSv1_3, provider, None);
-        client.resumption =
-            Resumption::store(Arc::new(Forgetful(ClientSessionMemoryCache::new(256))));
-        let first = connect(
-            &Arc::new(client.clone()),
-            "a.example",
-            &server,
-            Some(&bench.clock),
-            || {},
-        );
-        assert_eq!(
-            first.unwrap().kind,
-            HandshakeKind::FullWithHelloRetryRequest
-        );
+        client.resumption = Resumption::store(Arc::new(Forgetful(ClientSessionMemoryCache::new(256))));
+        let first = connect(&Arc::new(client.clone()), "a.example", &server, Some(&bench.clock), || {});
+        assert_eq!(first.unwrap().kind, HandshakeKind::FullWithHelloRetryRequest);
         bench.clock.advance(LIFETIME + Duration::from_millis(1));
         let full = full_handshakes(&bench, client, &server);
         assert_eq!(full, [0, 8, 16, 24], "{mode:?}");
@@ -131,11 +111,7 @@ fn handshakes_that_interleave_keep_their_own_times() {
         assert_eq!(resumed.unwrap().kind, HandshakeKind::Resumed);
         bench.clock.advance(Duration::from_millis(100_001));
         assert_eq!(bench.kind(&old, &server), HandshakeKind::Full, "{mode:?}");
-        assert_eq!(
-            bench.kind(&new, &server),
-            HandshakeKind::Resumed,
-            "{mode:?}"
-        );
+        assert_eq!(bench.kind(&new, &server), HandshakeKind::Resumed, "{mode:?}");
     }
 }
 
@@ -202,15 +178,9 @@ fn a_session_resumes_on_its_own_site_under_its_own_policy_only() {
                     let first = connect(&client, "a.example", began, clock, || {}).unwrap();
                     assert_eq!(first.kind, HandshakeKind::Full);
                     let second = connect(&client, "a.example", tried, clock, || {}).unwrap();
-                    let expected = if began_at == tried_at {
-                        HandshakeKind::Resumed
-                    } else {
-                        HandshakeKind::Full
-                    };
-                    assert_eq!(
-                        second.kind, expected,
-                        "{mode:?} {version:?} {began_at} {tried_at}"
-                    );
+                    let expected =
+                        if began_at == tried_at { HandshakeKind::Resumed } else { HandshakeKind::Full };
+                    assert_eq!(second.kind, expected, "{mode:?} {version:?} {began_at} {tried_at}");
                     assert_eq!(second.client_certificate, policy.client_auth().is_some());
                 }
             }

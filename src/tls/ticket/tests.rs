@@ -4,10 +4,7 @@ use super::super::Policy;
 use super::*;
 
 const LIFETIME: Duration = Duration::from_secs(300);
-const START: Moment = Moment {
-    monotonic: 5_000,
-    unix: 1_700_000_010_000,
-};
+const START: Moment = Moment { monotonic: 5_000, unix: 1_700_000_010_000 };
 
 fn binding(site: &str) -> Binding {
     Binding::of(site, &Policy::default())
@@ -18,10 +15,7 @@ fn value(origin: Moment) -> Vec<u8> {
 }
 
 fn both() -> [TicketKeys; 2] {
-    [
-        TicketKeys::random(LIFETIME).unwrap(),
-        TicketKeys::from_secret(&[1; 32], LIFETIME).unwrap(),
-    ]
+    [TicketKeys::random(LIFETIME).unwrap(), TicketKeys::from_secret(&[1; 32], LIFETIME).unwrap()]
 }
 
 #[test]
@@ -82,17 +76,11 @@ fn a_fleet_opens_each_others_tickets() {
     let hour = TicketKeys::from_secret(&secret, Duration::from_secs(3600)).unwrap();
     let ticket = one.seal(&value(START), binding("a"), START).unwrap();
     // Another machine runs for another time: only the date counts.
-    let there = Moment {
-        monotonic: 99_999_999,
-        ..START
-    };
+    let there = Moment { monotonic: 99_999_999, ..START };
     assert!(two.open(&ticket, binding("a"), there).is_some());
     assert!(other.open(&ticket, binding("a"), there).is_none());
     assert!(hour.open(&ticket, binding("a"), there).is_none());
-    let behind = |ms| Moment {
-        unix: START.unix - ms,
-        ..START
-    };
+    let behind = |ms| Moment { unix: START.unix - ms, ..START };
     assert!(two.open(&ticket, binding("a"), behind(9_999)).is_some());
     assert!(two.open(&ticket, binding("a"), behind(10_001)).is_none());
 }
@@ -113,12 +101,6 @@ fn old_keys_are_forgotten() {
 #[test]
 fn short_settings_are_refused() {
     let short = Duration::from_millis(1999);
-    assert_eq!(
-        TicketKeys::random(short).err(),
-        Some(TlsProblem::ShortLifetime)
-    );
-    assert_eq!(
-        TicketKeys::from_secret(&[1; 31], LIFETIME).err(),
-        Some(TlsProblem::ShortSecret)
-    );
+    assert_eq!(TicketKeys::random(short).err(), Some(TlsProblem::ShortLifetime));
+    assert_eq!(TicketKeys::from_secret(&[1; 31], LIFETIME).err(), Some(TlsProblem::ShortSecret));
 }

@@ -185,7 +185,7 @@ impl Setup {
     pub fn run_or_serve(self) -> Option<Output> {
         let mut child = self.command().spawn().expect("the program starts");
         let log = Log::reading(child.stderr.take().expect("it is piped"));
-        let serves = log.wait_for("ready").is_some();
+        let serves = log.wait_for("INFO ready").is_some();
         if serves {
             kill_process(Pid::from_child(&child), Signal::TERM).expect("a child of ours");
         }
