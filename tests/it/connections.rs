@@ -225,7 +225,7 @@ fn an_http_1_0_client_that_keeps_the_connection_is_told_when_it_cannot() {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let upstream = targets();
-    let server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"300ms\"").start();
+    let server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"1s\"").start();
     let mut client = Client::http(server.http());
     assert_eq!(client.get("a.test", "/").status(), 200);
     assert_eq!(client.end(), End::Clean);

@@ -148,20 +148,20 @@ fn a_tunnel_that_is_used_one_way_only_stays() {
     let upstream = Upstream::script(|peer| {
         peer.head()?;
         peer.send(SWITCH.as_bytes())?;
-        for _ in 0..20 {
+        for _ in 0..30 {
             std::thread::sleep(std::time::Duration::from_millis(100));
             peer.send(b".")?;
         }
         Ok(())
     });
-    let server = Setup::new(&any_site(&upstream)).timeouts("tunnel_idle = \"600ms\"").start();
+    let server = Setup::new(&any_site(&upstream)).timeouts("tunnel_idle = \"1500ms\"").start();
     let mut clients = both(&server);
     for client in &mut clients {
         client.send(REQUEST);
     }
     for client in &mut clients {
         assert_eq!(client.response().status(), 101);
-        assert_eq!(client.take(20), [b'.'; 20]);
+        assert_eq!(client.take(30), [b'.'; 30]);
         assert_eq!(client.end(), End::Clean);
     }
 }
