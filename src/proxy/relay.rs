@@ -1,6 +1,7 @@
 //! The response on its way to the client.
 
 use std::cell::Cell;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::race::{First, first};
 use super::{Cut, Failure, Responder};
 use crate::http::{BodyEnd, Reuse};
 use crate::http1::{BodyReader, header_slots, parse_response};
-use crate::net::{Buffer, Socket};
+use crate::net::{Buffer, LARGE, Socket};
 
 /// Room before a response for what our head has and the site server's did not; chunk heads too.
 const HEADROOM: usize = 1024;
@@ -75,7 +76,8 @@ impl Proxy {
         responder: &mut R,
         answered: &Cell<bool>,
     ) -> Result<Relayed, Stopped> {
-        let mut buffer = self.local.buffers.large();
+        // Most responses fit; a large block is for those that turn out large, and never waits with nothing in it.
+        let mut buffer = self.local.buffers.small();
         buffer.reset(HEADROOM, TAILROOM);
         let mut begun = self.begin(exchange, upstream, responder, &mut buffer).await?;
         let mut part = begun.part;
@@ -97,9 +99,7 @@ impl Proxy {
                 let reuse = if part.leftover { Reuse::Close } else { begun.reuse };
                 return Ok(Relayed { status: begun.status, reuse });
             }
-            buffer.reset(HEADROOM, TAILROOM);
-            let until = self.local.clock.after(self.limits.body_idle);
-            part = match upstream.receive(&mut buffer, until).await {
+            part = match self.receive_more(upstream, &mut buffer).await {
                 Ok(0) if begun.body == BodyEnd::Close => {
                     responder.frame(&mut buffer, Some(b""));
                     Part { end: true, leftover: true }
@@ -109,6 +109,20 @@ impl Proxy {
                 }
                 Ok(0) | Err(_) => return Err(Stopped::Cut(Cut::Upstream)),
             };
+        }
+    }
+
+    /// Receives the next piece of a body into a block that is held only while there is something in it: the
+    /// same few blocks serve all connections of the worker, and stay in its cache.
+    async fn receive_more(&self, upstream: &Socket, buffer: &mut Buffer) -> io::Result<usize> {
+        loop {
+            *buffer = self.local.buffers.large();
+            buffer.reset(HEADROOM, TAILROOM);
+            if let Some(received) = upstream.receive_now(buffer)? {
+                return Ok(received);
+            }
+            *buffer = Buffer::default();
+            upstream.readable(self.local.clock.after(self.limits.body_idle)).await?;
         }
     }
 
@@ -126,11 +140,11 @@ impl Proxy {
         loop {
             match upstream.receive(buffer, until).await {
                 Ok(1..) => silent = false,
-                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     return Err(Stopped::Unanswered(Failure::ResponseTimedOut));
                 }
-                // No room: a head larger than any buffer.
-                Ok(0) if buffer.spare() == 0 => return Err(Stopped::Unanswered(Failure::BadResponse)),
+                // A head of uncommon size; its reader knows where that ends.
+                Ok(0) if buffer.spare() == 0 => self.move_to_large(buffer),
                 Ok(0) | Err(_) if silent => return Err(Stopped::Silent),
                 Ok(0) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
             }
@@ -199,24 +213,24 @@ impl Proxy {
         buffer: &mut Buffer,
         upstream: &Socket,
     ) -> Result<Part, Stopped> {
+        self.move_to_large(buffer);
         loop {
-            {
-                // Waiting for readiness holds no bytes, so that it may be given up.
-                let until = self.local.clock.after(self.limits.body_idle);
-                let mut ready = pin!(upstream.readable(until));
-                let mut pause = pin!(self.local.sleep(GATHER_PAUSE));
-                match first(ready.as_mut(), pause.as_mut()).await {
-                    First::Left(Ok(())) => {}
-                    First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
-                    First::Right(()) => return Ok(Part { end: false, leftover: false }),
-                }
-            }
             let before = buffer.len();
-            let until = self.local.clock.after(self.limits.body_idle);
-            match upstream.receive(buffer, until).await {
-                Ok(1..) => {}
-                // Nothing was sent yet, and yet the status is known: an error of ours is more honest.
-                Ok(0) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
+            match upstream.receive_now(buffer) {
+                Ok(Some(1..)) => {}
+                Ok(None) => {
+                    let until = self.local.clock.after(self.limits.body_idle);
+                    // Waiting for readiness holds no bytes, so that it may be given up.
+                    let mut ready = pin!(upstream.readable(until));
+                    let mut pause = pin!(self.local.sleep(GATHER_PAUSE));
+                    match first(ready.as_mut(), pause.as_mut()).await {
+                        First::Left(Ok(())) => continue,
+                        First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
+                        First::Right(()) => return Ok(Part { end: false, leftover: false }),
+                    }
+                }
+                // Nothing was sent yet: an error of ours is more honest than half a response.
+                Ok(Some(0)) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
             }
             let progress = reader
                 .read(&mut buffer.filled_mut()[before..])
@@ -226,6 +240,18 @@ impl Proxy {
             if progress.end {
                 return Ok(Part { end: true, leftover });
             }
+        }
+    }
+}
+
+impl Proxy {
+    /// Moves what is in a buffer into a large block, and leaves a large block where it is.
+    fn move_to_large(&self, buffer: &mut Buffer) {
+        if buffer.spare() < LARGE / 2 {
+            let mut large = self.local.buffers.large();
+            large.reset(HEADROOM, TAILROOM);
+            large.append(buffer.filled());
+            *buffer = large;
         }
     }
 }
