@@ -60,6 +60,6 @@ counters! {
     upstream_reuses: "Exchanges that used a kept connection to a site server.",
     upstream_retries: "Exchanges repeated because a kept connection turned out closed.",
     upstream_failures: "Exchanges that failed on the side of the site server (502, 503, 504, cut bodies).",
-    bytes_received: "Body bytes received from clients.",
-    bytes_sent: "Body bytes sent to clients.",
+    bytes_received: "Octets of request bodies that were streamed, after transfer decoding.",
+    bytes_sent: "Octets of site servers' responses sent to clients, heads included, before TLS.",
 }

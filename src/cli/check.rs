@@ -13,18 +13,31 @@ use crate::dispatch::proof::{self, Finding, Proved, Severity, SiteFacts};
 
 /// Exit 0: good, with or without warnings; 1: not.
 pub fn main(path: &Path, json: bool) -> ExitCode {
-    match read(path, &Overrides::default()) {
+    let config = match read(path, &Overrides::default()) {
+        Ok(config) => config,
         Err(problems) => {
             show(problems.all(), json);
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
         }
-        Ok(config) => match problems(&config, &mut OnDisk) {
-            Ok(problems) => {
-                show(&problems, json);
-                verify(path, config, &problems, json)
+    };
+    let mut problems = match problems(&config, &mut OnDisk) {
+        Ok(problems) => problems,
+        Err(failure) => return failed(&failure),
+    };
+    let verified = control::verify(config);
+    if let Ok((_, warnings)) = &verified {
+        problems.extend(warnings.iter().map(|warning| about_certificate(warning, &mut OnDisk)));
+    }
+    show(&problems, json);
+    match verified {
+        Err(failure) => failed(&failure),
+        Ok(_) if problems.iter().any(|problem| problem.level() == Level::Error) => ExitCode::FAILURE,
+        Ok((summary, _)) => {
+            if !json {
+                println!("{}: good: {summary}", path.display());
             }
-            Err(failure) => failed(&failure),
-        },
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -36,18 +49,16 @@ fn show(problems: &[Problem], json: bool) {
     }
 }
 
-fn verify(path: &Path, config: Config, problems: &[Problem], json: bool) -> ExitCode {
-    let errors = problems.iter().filter(|problem| problem.level() == Level::Error).count();
-    match control::verify(config) {
-        Ok(_) if errors > 0 => ExitCode::FAILURE,
-        Ok(summary) => {
-            if !json {
-                println!("{}: good: {summary}", path.display());
-            }
-            ExitCode::SUCCESS
-        }
-        Err(failure) => failed(&failure),
-    }
+fn about_certificate(found: &control::SiteWarning, files: &mut dyn Files) -> Problem {
+    let text = files.read(&found.place.file).ok();
+    let remark = Remark {
+        code: "certificate",
+        message: format!("site \"{}\": {}", found.site, found.warning),
+        label: String::new(),
+        advice: found.warning.remedy().to_owned(),
+    };
+    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Problem::elsewhere(Level::Warning, remark, &found.place, text.as_deref())
 }
 
 fn failed(failure: &control::StartFailure) -> ExitCode {

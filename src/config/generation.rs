@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Config;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
@@ -44,7 +46,7 @@ pub struct ServedSite {
     /// `None`: the site has no HTTPS.
     pub tls: Option<SiteTls>,
     /// The value of `Strict-Transport-Security`.
-    pub hsts: Option<Vec<u8>>,
+    pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
     pub session_cookies: Vec<String>,
     pub request_body_bytes_max: u64,

@@ -63,6 +63,14 @@ impl fmt::Display for StartFailure {
             }
             StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
                 let ResolveFailure { place, upstream, error } = failure;
+                if error.kind() == io::ErrorKind::Unsupported {
+                    return write!(
+                        f,
+                        "{}: https upstreams are not available in this version of Portcullis: \"{upstream}\"\n  \
+                         do: write http:// or unix:, over a network you trust",
+                        at(place)
+                    );
+                }
                 write!(
                     f,
                     "{}: no address for upstream \"{upstream}\": {error}\n  do: check the name, or write an address",

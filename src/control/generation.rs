@@ -5,31 +5,46 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
+
 use super::StartFailure;
 use super::failure::ResolveFailure;
-use crate::certs;
+use crate::certs::{self, CertificateWarning};
 use crate::config::{
     self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
     Upstream, UpstreamHost, UpstreamId,
 };
-use crate::dispatch::{Ports, Sites};
+use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
 use crate::tls::{
     self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
     TicketKeys, TlsProblem, Versions,
 };
 
-/// Builds a generation for listeners bound to `addresses`.
+/// Something about a site's certificate the operator should hear.
+pub struct SiteWarning {
+    pub site: String,
+    /// Where the site's certificate is written, or the site.
+    pub place: Place,
+    pub warning: CertificateWarning,
+}
+
+/// Builds a generation for listeners bound to `addresses`; what is served and hardly meant goes to
+/// `warnings`.
 ///
 /// # Errors
 /// All problems of the first kind that was met.
-pub fn build(config: Config, addresses: &[(Scheme, SocketAddr)]) -> Result<Generation, StartFailure> {
+pub fn build(
+    config: Config,
+    addresses: &[(Scheme, SocketAddr)],
+    warnings: &mut Vec<SiteWarning>,
+) -> Result<Generation, StartFailure> {
     let ports = outside_ports(&config, addresses);
     let configs = ServerConfigs::new(None);
     let policies = policies(&config)?;
     let sites = compile(&config, &policies, ports)?;
     let (endpoints, upstreams) = endpoints(&config)?;
-    let certificates = certificates(&config, &configs)?;
+    let certificates = certificates(&config, &configs, warnings)?;
     let dates: Arc<dyn tls::Clock> = Arc::new(SystemClock::new());
     let sessions =
         sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
@@ -83,23 +98,24 @@ impl fmt::Display for Summary {
 ///
 /// # Errors
 /// As [`build`].
-pub fn verify(mut config: Config) -> Result<Summary, StartFailure> {
+pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFailure> {
     let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
-    let built = build(config, &[]);
+    let mut warnings = Vec::new();
+    let built = build(config, &[], &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
     let generation = built?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
-    Ok(Summary { sites: generation.config.sites.len(), rules })
+    Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
 
 fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> ServedSite {
     ServedSite {
         upstreams,
         tls,
-        hsts: site.hsts.map(|hsts| hsts.to_string().into_bytes()),
+        hsts: site.hsts.map(|hsts| Bytes::from(hsts.to_string())),
         session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
         request_body_bytes_max: site.request_body_bytes_max,
     }
@@ -238,6 +254,7 @@ impl tls::Clock for SystemClock {
 fn certificates(
     config: &Config,
     configs: &ServerConfigs,
+    warnings: &mut Vec<SiteWarning>,
 ) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
@@ -254,9 +271,12 @@ fn certificates(
             site.certificate.iter().map(|written| source(&written.source)).collect();
         match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
             Ok(found) => {
-                for warning in &found.warnings {
-                    tracing::warn!(site = %site.name, "{warning}");
-                }
+                let place = site.certificate.first().map_or(&site.place, |written| &written.place);
+                warnings.extend(found.warnings.into_iter().map(|warning| SiteWarning {
+                    site: site.name.clone(),
+                    place: place.clone(),
+                    warning,
+                }));
                 all.push(Some(found.set));
             }
             Err(problem) => problems.push((site.name.clone(), problem)),

@@ -10,5 +10,5 @@ mod process;
 mod signals;
 
 pub use failure::StartFailure;
-pub use generation::{Summary, sites, verify};
+pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, run};

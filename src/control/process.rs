@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
-use super::generation;
+use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound};
 use super::{StartFailure, signals};
 use crate::config::{Config, Generation, Workers};
@@ -49,7 +49,11 @@ pub fn run(
     };
     let bound = listen::bind(&config, count).map_err(StartFailure::Bind)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
-    let generation = Arc::new(generation::build(config, &addresses)?);
+    let mut warnings = Vec::new();
+    let generation = Arc::new(generation::build(config, &addresses, &mut warnings)?);
+    for SiteWarning { site, warning, .. } in &warnings {
+        tracing::warn!(site, "{warning}");
+    }
 
     let (events, inbox) = channel();
     let stop = events.clone();

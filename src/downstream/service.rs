@@ -105,14 +105,18 @@ impl Service {
         self.draining.get()
     }
 
-    /// Closes pooled connections that waited too long, and removes expired sessions; called once a tick.
+    /// Closes pooled connections that waited too long, and forgets expired sessions and ticket keys; called once a tick.
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
         // One worker is enough for what all share.
-        if self.worker == 0
-            && let Sessions::Cache { cache, clock } = &self.generation.sessions
-        {
-            cache.sweep(clock.now().monotonic, SESSIONS_SWEPT);
+        if self.worker == 0 {
+            match &self.generation.sessions {
+                Sessions::Cache { cache, clock } => {
+                    cache.sweep(clock.now().monotonic, SESSIONS_SWEPT);
+                }
+                Sessions::Tickets { keys, clock } => keys.rotate(clock.now()),
+                Sessions::Off => {}
+            }
         }
     }
 
