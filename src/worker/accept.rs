@@ -27,16 +27,28 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Stop {
     asked: Rc<Cell<bool>>,
     canceller: Rc<RefCell<Canceller>>,
+    // Accept loops that have not ended.
+    running: Rc<Cell<usize>>,
 }
 
 impl Stop {
     pub(super) fn new() -> Stop {
-        Stop { asked: Rc::default(), canceller: Rc::new(RefCell::new(Canceller::new())) }
+        Stop {
+            asked: Rc::default(),
+            canceller: Rc::new(RefCell::new(Canceller::new())),
+            running: Rc::default(),
+        }
     }
 
     pub(super) fn now(&self) {
         self.asked.set(true);
         drop(self.canceller.take().cancel());
+    }
+
+    /// Whether the listeners are closed. A runtime that ends before leaks them, and the kernel goes on
+    /// completing connections that nobody will ever accept.
+    pub(super) fn is_done(&self) -> bool {
+        self.running.get() == 0
     }
 }
 
@@ -47,12 +59,19 @@ pub(super) fn start(listener: Listener, ring: Ring, service: &Rc<Service>, stop:
     listener.socket.set_nonblocking(ring == Ring::Epoll)?;
     let socket = Rc::new(TcpListener::from_std(listener.socket)?);
     for _ in 0..IN_FLIGHT {
+        stop.running.set(stop.running.get() + 1);
         monoio::spawn(accept_loop(socket.clone(), listener.scheme, service.clone(), stop.clone()));
     }
     Ok(())
 }
 
 async fn accept_loop(listener: Rc<TcpListener>, scheme: Scheme, service: Rc<Service>, stop: Stop) {
+    accept_until_stopped(&listener, scheme, &service, &stop).await;
+    drop(listener);
+    stop.running.set(stop.running.get() - 1);
+}
+
+async fn accept_until_stopped(listener: &TcpListener, scheme: Scheme, service: &Rc<Service>, stop: &Stop) {
     while !stop.asked.get() {
         if service.is_full() {
             service.counters.accepts_paused.add(1);
@@ -61,7 +80,7 @@ async fn accept_loop(listener: Rc<TcpListener>, scheme: Scheme, service: Rc<Serv
         }
         let handle = stop.canceller.borrow().handle();
         match listener.cancelable_accept(handle).await {
-            Ok((stream, peer)) => accepted(stream, peer, scheme, &service),
+            Ok((stream, peer)) => accepted(stream, peer, scheme, service),
             Err(_) if stop.asked.get() => return,
             Err(error) if out_of_descriptors(&error) => {
                 service.counters.accepts_paused.add(1);

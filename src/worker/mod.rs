@@ -129,7 +129,7 @@ impl Worker {
         let deadline = wait_for_drain(&mut wake, &self.orders).await;
         stop.now();
         service.drain();
-        while service.connections_open() > 0 && Instant::now() < deadline {
+        while (service.connections_open() > 0 || !stop.is_done()) && Instant::now() < deadline {
             monoio::time::sleep(DRAIN_LOOK).await;
         }
         Ok(service.connections_open())

@@ -112,6 +112,26 @@ fn a_request_that_comes_while_draining_on_a_busy_connection_is_the_last() {
 }
 
 #[test]
+fn workers_without_connections_close_their_listeners_while_another_drains() {
+    let (upstream, release) = holding();
+    let mut server = Setup::new(&any_site(&upstream)).workers(8).drain_timeout("60s").start();
+    let mut client = Client::http(server.http());
+    client.send("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    wait_until("it is at the site server", || upstream.requests().len() == 1);
+    server.signal(Signal::TERM);
+    server.wait_for_line("draining");
+    let http = server.http();
+    wait_until("new connections are refused", || TcpStream::connect(http).is_err());
+    // The kernel deals connections out to all listeners that are left: none may be.
+    for _ in 0..100 {
+        assert!(TcpStream::connect(http).is_err());
+    }
+    release.send(()).expect("it waits");
+    assert_eq!(client.response().text(), "answered");
+    assert!(server.wait_for_end().success());
+}
+
+#[test]
 fn the_drain_timeout_cuts_what_does_not_end() {
     let (upstream, _release) = holding();
     let mut server = Setup::new(&any_site(&upstream)).drain_timeout("500ms").start();
