@@ -9,16 +9,12 @@ use std::path::Path;
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 use rustix::io::{Errno, FdFlags};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, Shutdown};
 
 use super::buffer::{Buffer, Content, Tail};
 use super::clock::Until;
 use super::deadline::{Deadline, Half};
 use super::local::Local;
-
-/// From this many bytes on, a send is a system call of its own. The ring would copy the bytes at the end of the
-/// worker's turn, when those of all other connections have passed through the cache.
-const SENT_AT_ONCE_MIN: usize = 16 * 1024;
 
 /// A connected socket. Receiving and sending go on at once; two receives or two sends must not.
 pub struct Socket {
@@ -107,15 +103,6 @@ impl Socket {
     /// # Errors
     /// `TimedOut` when the peer took nothing for as long as `until` says; `until` is asked before each send.
     pub async fn send(&self, buffer: &mut Buffer, until: impl Fn() -> Until) -> io::Result<()> {
-        if buffer.len() >= SENT_AT_ONCE_MIN {
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(self.fd(), buffer.filled(), flags) {
-                Ok(sent) => buffer.consume(sent),
-                // The ring waits for room.
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
         while !buffer.is_empty() {
             let content = std::mem::take(buffer).into_content();
             self.deadline.set(Half::Write, until());

@@ -10,7 +10,7 @@ use super::race::{First, first};
 use super::{Cut, Failure, Responder};
 use crate::http::{BodyEnd, Reuse};
 use crate::http1::{BodyReader, header_slots, parse_response};
-use crate::net::{Buffer, LARGE, Socket};
+use crate::net::{Buffer, LARGE, Socket, Until};
 
 /// Room before a response for what our head has and the site server's did not; chunk heads too.
 const HEADROOM: usize = 1024;
@@ -116,13 +116,13 @@ impl Proxy {
     /// same few blocks serve all connections of the worker, and stay in its cache.
     async fn receive_more(&self, upstream: &Socket, buffer: &mut Buffer) -> io::Result<usize> {
         loop {
+            *buffer = Buffer::default();
+            upstream.readable(self.local.clock.after(self.limits.body_idle)).await?;
             *buffer = self.local.buffers.large();
             buffer.reset(HEADROOM, TAILROOM);
             if let Some(received) = upstream.receive_now(buffer)? {
                 return Ok(received);
             }
-            *buffer = Buffer::default();
-            upstream.readable(self.local.clock.after(self.limits.body_idle)).await?;
         }
     }
 
@@ -226,7 +226,11 @@ impl Proxy {
                     match first(ready.as_mut(), pause.as_mut()).await {
                         First::Left(Ok(())) => continue,
                         First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
-                        First::Right(()) => return Ok(Part { end: false, leftover: false }),
+                        First::Right(()) => {
+                            // Given up, it could not take its deadline back.
+                            upstream.extend_read(Until::NEVER);
+                            return Ok(Part { end: false, leftover: false });
+                        }
                     }
                 }
                 // Nothing was sent yet: an error of ours is more honest than half a response.
