@@ -150,20 +150,3 @@ fn flaws_of_certificates_are_told() {
         assert_eq!(served.err(), Some(flaw));
     }
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn measure_ten_thousand_sites() {
-    let bench = Bench::new(Mode::Cache);
-    let set = ecdsa(&["a.example"]);
-    let policy = Policy::default();
-    let resident = || {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-    };
-    let (before, began) = (resident(), std::time::Instant::now());
-    let sites: Vec<_> =
-        (0..10_000).map(|number| bench.site(&format!("site{number}"), &policy, &set)).collect();
-    let took = began.elapsed();
-    println!("{took:?}, {} bytes each", (resident() - before) / sites.len());
-}
