@@ -19,6 +19,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(count), Ordering::Relaxed);
     }
 
+    /// Takes over what was counted elsewhere on the worker's thread.
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -60,6 +65,7 @@ counters! {
     upstream_reuses: "Exchanges that used a kept connection to a site server.",
     upstream_retries: "Exchanges repeated because a kept connection turned out closed.",
     upstream_failures: "Exchanges that failed on the side of the site server (502, 503, 504, cut bodies).",
+    sends: "Sends on sockets, to clients and to site servers.",
     bytes_received: "Octets of request bodies that were streamed, after transfer decoding.",
     bytes_sent: "Octets of site servers' responses sent to clients, heads included, before TLS.",
 }

@@ -105,9 +105,11 @@ impl Service {
         self.draining.get()
     }
 
-    /// Closes pooled connections that waited too long, and forgets expired sessions and ticket keys; called once a tick.
+    /// Publishes what was counted, closes pooled connections that waited too long, and forgets expired
+    /// sessions and ticket keys; called once a tick.
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
+        self.counters.sends.set(self.local.sends());
         // One worker is enough for what all share.
         if self.worker == 0 {
             match &self.generation.sessions {

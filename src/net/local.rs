@@ -1,5 +1,6 @@
 //! What the sockets of one worker share: clock, deadlines, buffers, places for futures.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ pub struct Local {
     pub buffers: Rc<BufferPool>,
     pub futures: FuturePool,
     pub(super) deadlines: Rc<Deadlines>,
+    pub(super) sends: Rc<Cell<u64>>,
 }
 
 impl Local {
@@ -24,6 +26,7 @@ impl Local {
             deadlines: Deadlines::new(clock.clone()),
             buffers: Rc::default(),
             futures: FuturePool::default(),
+            sends: Rc::default(),
             clock,
         }
     }
@@ -43,6 +46,11 @@ impl Local {
     pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
         // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
         self.futures.place(|| monoio::time::sleep(time))
+    }
+
+    /// Sends made on all sockets of the worker so far.
+    pub fn sends(&self) -> u64 {
+        self.sends.get()
     }
 
     /// Ends the wait of every connection that is between two requests.

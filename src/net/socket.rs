@@ -1,10 +1,11 @@
 //! One stream socket, TCP or unix: each operation with its deadline.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
@@ -21,6 +22,8 @@ pub struct Socket {
     // Declared first, dropped first: it must not outlive the descriptor.
     deadline: Deadline,
     io: Io,
+    // Counted for the whole worker: how many sends a response takes is held by a test.
+    sends: Rc<Cell<u64>>,
 }
 
 enum Io {
@@ -39,12 +42,12 @@ impl Socket {
 
     fn tcp(stream: TcpStream, local: &Local) -> Socket {
         let deadline = local.deadlines.watch(stream.as_raw_fd());
-        Socket { deadline, io: Io::Tcp(UnsafeCell::new(stream)) }
+        Socket { deadline, io: Io::Tcp(UnsafeCell::new(stream)), sends: local.sends.clone() }
     }
 
     fn unix(stream: UnixStream, local: &Local) -> Socket {
         let deadline = local.deadlines.watch(stream.as_raw_fd());
-        Socket { deadline, io: Io::Unix(UnsafeCell::new(stream)) }
+        Socket { deadline, io: Io::Unix(UnsafeCell::new(stream)), sends: local.sends.clone() }
     }
 
     /// # Errors
@@ -104,6 +107,7 @@ impl Socket {
     /// `TimedOut` when the peer took nothing for as long as `until` says; `until` is asked before each send.
     pub async fn send(&self, buffer: &mut Buffer, until: impl Fn() -> Until) -> io::Result<()> {
         while !buffer.is_empty() {
+            self.sends.set(self.sends.get() + 1);
             let content = std::mem::take(buffer).into_content();
             self.deadline.set(Half::Write, until());
             // SAFETY: as in `receive`.

@@ -132,6 +132,8 @@ impl Worker {
         while (service.connections_open() > 0 || !stop.is_done()) && Instant::now() < deadline {
             monoio::time::sleep(DRAIN_LOOK).await;
         }
+        // What was counted since the last tick.
+        service.sweep();
         Ok(service.connections_open())
     }
 }

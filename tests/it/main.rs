@@ -17,6 +17,7 @@ mod handshakes;
 mod lifecycle;
 mod limits;
 mod rings;
+mod sends;
 mod sessions;
 mod sites;
 mod smuggling;
