@@ -69,7 +69,7 @@ impl CertificateProblem {
                 "write the path of an existing file, or remove this source"
             }
             T::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                "let the user that starts portcullis read it"
+                "give the user that runs portcullis the right to it; for self-signed certificates, or set state_directory"
             }
             T::Io(_) => "see to the file system",
             T::TooLarge => "name the PEM file with the chain or the key alone",

@@ -13,8 +13,9 @@ use crate::tls::TlsProblem;
 pub enum StartFailure {
     /// All addresses that could not be had.
     Bind(Vec<BindFailure>),
+    /// Each with the site it is about, and where that asks for its certificate.
+    Certificates(Vec<(Place, String, CertificateProblem)>),
     /// Each with the site it is about.
-    Certificates(Vec<(String, CertificateProblem)>),
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
     Worker {
@@ -55,9 +56,9 @@ impl fmt::Display for StartFailure {
                     _ => Ok(()),
                 }
             }),
-            StartFailure::Certificates(problems) => {
-                lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
-            }
+            StartFailure::Certificates(problems) => lines(f, problems, |f, (place, site, problem)| {
+                write!(f, "{}: site \"{site}\": {problem}\n  do: {}", at(place), problem.remedy())
+            }),
             StartFailure::Tls(problems) => {
                 lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
             }

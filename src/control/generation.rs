@@ -269,9 +269,9 @@ fn certificates(
             site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
         let sources: Vec<certs::Source> =
             site.certificate.iter().map(|written| source(&written.source)).collect();
+        let place = site.certificate.first().map_or(&site.place, |written| &written.place);
         match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
             Ok(found) => {
-                let place = site.certificate.first().map_or(&site.place, |written| &written.place);
                 warnings.extend(found.warnings.into_iter().map(|warning| SiteWarning {
                     site: site.name.clone(),
                     place: place.clone(),
@@ -279,7 +279,7 @@ fn certificates(
                 }));
                 all.push(Some(found.set));
             }
-            Err(problem) => problems.push((site.name.clone(), problem)),
+            Err(problem) => problems.push((place.clone(), site.name.clone(), problem)),
         }
     }
     if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
