@@ -13,6 +13,7 @@ mod decisions;
 mod demo;
 mod explain;
 mod fields;
+mod fuzz_corpus;
 mod handshakes;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,7 @@
+//! Feeds `checks/http1_request.rs` whatever libFuzzer thinks of.
+#![no_main]
+
+#[path = "../checks/http1_request.rs"]
+mod check;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check::check(bytes));
