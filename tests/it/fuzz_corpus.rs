@@ -9,6 +9,8 @@ mod config;
 mod dispatch_erlang;
 #[path = "../../fuzz/checks/dispatch_matcher.rs"]
 mod dispatch_matcher;
+#[path = "../../fuzz/checks/dispatch_pattern.rs"]
+mod dispatch_pattern;
 #[path = "../../fuzz/checks/dispatch_written_path.rs"]
 mod dispatch_written_path;
 #[path = "../../fuzz/checks/dispatch_zotonic.rs"]
@@ -21,6 +23,8 @@ mod http1_request;
 mod http1_response;
 #[path = "../../fuzz/checks/http_cookies.rs"]
 mod http_cookies;
+#[path = "../../fuzz/checks/http_location.rs"]
+mod http_location;
 
 /// How many neighbours of each seed are tried.
 const MUTATIONS: u64 = 300;
@@ -31,12 +35,14 @@ const CHECKS: &[(&str, Check)] = &[
     ("config", config::check),
     ("dispatch_erlang", dispatch_erlang::check),
     ("dispatch_matcher", dispatch_matcher::check),
+    ("dispatch_pattern", dispatch_pattern::check),
     ("dispatch_written_path", dispatch_written_path::check),
     ("dispatch_zotonic", dispatch_zotonic::check),
     ("http1_body", http1_body::check),
     ("http1_request", http1_request::check),
     ("http1_response", http1_response::check),
     ("http_cookies", http_cookies::check),
+    ("http_location", http_location::check),
 ];
 
 fn fuzz() -> &'static Path {
@@ -155,6 +161,16 @@ fn any_bytes_are_erlang_terms_or_an_error() {
 #[test]
 fn a_table_finds_what_its_rules_find_alone() {
     run_corpus("dispatch_matcher");
+}
+
+#[test]
+fn patterns_end_within_their_bounds() {
+    run_corpus("dispatch_pattern");
+}
+
+#[test]
+fn locations_are_mended_once_and_only_where_they_are_ours() {
+    run_corpus("http_location");
 }
 
 #[test]
