@@ -98,11 +98,6 @@ impl Pool {
             idle.drain(..expired);
         }
     }
-
-    /// Connections that wait, over all upstreams.
-    pub fn idle_count(&self) -> usize {
-        self.upstreams.iter().map(|upstream| upstream.idle.borrow().len()).sum()
-    }
 }
 
 fn take_last(idle: &RefCell<Vec<Idle>>) -> Option<Idle> {
