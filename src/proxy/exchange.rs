@@ -132,8 +132,14 @@ impl Proxy {
         if sent.is_err() {
             return (relay.await, false);
         }
-        let mut upload = pin!(upload(body, exchange.body, upstream, &self.local, idle));
+        let all_read = Cell::new(false);
+        let mut upload = pin!(upload(body, exchange.body, upstream, &self.local, idle, &all_read));
         match first(upload.as_mut(), relay.as_mut()).await {
+            // The answer to the last octet can be here before the ring has told that the octet was sent.
+            First::Right(result) if all_read.get() => {
+                let whole = matches!(upload.await, Uploaded::Whole);
+                (result, whole)
+            }
             First::Right(result) => (result, false),
             First::Left(Uploaded::Whole) => (relay.await, true),
             First::Left(Uploaded::Refused) => (relay.await, false),

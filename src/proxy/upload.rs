@@ -1,5 +1,6 @@
 //! The request body on its way to the site server.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::{BodyFailure, BodyRead, RequestBody};
@@ -19,13 +20,14 @@ pub(super) enum Uploaded {
 }
 
 /// Streams the rest of a body; a buffer's worth is in flight at most, so that a slow site server slows
-/// the client.
+/// the client. `all_read` is set when the last of it is on its way.
 pub(super) async fn upload<B: RequestBody>(
     body: &mut B,
     framing: BodyEnd,
     upstream: &Socket,
     local: &Local,
     idle: Duration,
+    all_read: &Cell<bool>,
 ) -> Uploaded {
     loop {
         let small =
@@ -36,6 +38,7 @@ pub(super) async fn upload<B: RequestBody>(
             Ok(read) => read,
             Err(failure) => return Uploaded::Failed(failure),
         };
+        all_read.set(read == BodyRead::End);
         if framing == BodyEnd::Chunked {
             let trailers = (read == BodyRead::End).then(|| body.trailers());
             frame_chunk(&mut buffer, trailers);
