@@ -48,6 +48,7 @@ macro_rules! counters {
 }
 
 counters! {
+    generation: "Number of the configuration that serves, counted from 1.",
     connections_accepted: "Connections accepted from clients.",
     connections_open: "Connections of clients open now.",
     connections_panicked: "Connections ended by a defect of ours.",

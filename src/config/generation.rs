@@ -1,5 +1,6 @@
 //! A `Generation`: a configuration made ready to serve. Built whole, beside the one that serves; never changed.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
+    /// Counted from 1 by each process; tells generations apart.
+    pub number: u64,
     pub config: Config,
     /// Which site, which rule, which scheme.
     pub sites: Sites,
@@ -24,6 +27,7 @@ pub struct Generation {
     pub dates: Arc<dyn Clock>,
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
+    names: HashMap<String, SiteId>,
     outside_ports: (u16, u16),
 }
 
@@ -32,7 +36,7 @@ pub struct Generation {
 pub struct UpstreamId(pub u32);
 
 /// Where a site server listens, ready to connect to: names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// Tried in order until one answers; never empty.
     Tcp(Vec<SocketAddr>),
@@ -44,7 +48,7 @@ pub struct ServedSite {
     /// Never empty.
     pub upstreams: Vec<UpstreamId>,
     /// `None`: the site has no HTTPS.
-    pub tls: Option<SiteTls>,
+    pub tls: Option<Arc<SiteTls>>,
     /// The value of `Strict-Transport-Security`.
     pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
@@ -52,8 +56,12 @@ pub struct ServedSite {
     pub request_body_bytes_max: u64,
 }
 
-/// The TLS side of a site.
+/// The TLS side of a site: what a connection keeps of the generation its handshake was in.
 pub struct SiteTls {
+    /// The name of the site.
+    pub site: String,
+    /// As [`Policy::number`](crate::tls::Policy::number) has it.
+    pub policy: u64,
     pub config: SharedServerConfig,
     pub certificates: CertificateSet,
 }
@@ -65,8 +73,10 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`. `outside_ports`: of HTTP and of HTTPS.
+    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`.
+    /// `outside_ports`: of HTTP and of HTTPS.
     pub fn new(
+        number: u64,
         config: Config,
         sites: Sites,
         endpoints: Vec<Endpoint>,
@@ -75,7 +85,15 @@ impl Generation {
         outside_ports: (u16, u16),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
-        Generation { config, sites, endpoints, sessions, dates, served, outside_ports }
+        let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        Generation { number, config, sites, endpoints, sessions, dates, served, names, outside_ports }
+    }
+
+    /// The site a handshake chose, in this generation, which may be a later one; `None`: it has no such site
+    /// any more, or that has another TLS policy.
+    pub fn site_of(&self, handshake: &SiteTls) -> Option<SiteId> {
+        let site = *self.names.get(&handshake.site)?;
+        self.site_tls(site).filter(|tls| tls.policy == handshake.policy).map(|_| site)
     }
 
     /// `site` is one that `sites` named.
@@ -84,7 +102,7 @@ impl Generation {
     }
 
     /// `None`: the site has no HTTPS.
-    pub fn site_tls(&self, site: SiteId) -> Option<&SiteTls> {
+    pub fn site_tls(&self, site: SiteId) -> Option<&Arc<SiteTls>> {
         self.site(site).tls.as_ref()
     }
 

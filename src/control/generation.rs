@@ -30,13 +30,14 @@ pub struct SiteWarning {
 }
 
 /// Builds a generation for listeners bound to `addresses`; what is served and hardly meant goes to
-/// `warnings`.
+/// `warnings`. `before`: the one that serves now, whose sessions it goes on with; it is not changed.
 ///
 /// # Errors
 /// All problems of the first kind that was met.
 pub fn build(
     config: Config,
     addresses: &[(Scheme, SocketAddr)],
+    before: Option<&Generation>,
     warnings: &mut Vec<SiteWarning>,
 ) -> Result<Generation, StartFailure> {
     let ports = outside_ports(&config, addresses);
@@ -45,9 +46,11 @@ pub fn build(
     let sites = compile(&config, &policies, ports)?;
     let (endpoints, upstreams) = endpoints(&config)?;
     let certificates = certificates(&config, &configs, warnings)?;
-    let dates: Arc<dyn tls::Clock> = Arc::new(SystemClock::new());
-    let sessions =
-        sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+    // Sessions are dated by one clock as long as the process lives.
+    let dates =
+        before.map_or_else(|| Arc::new(SystemClock::new()) as Arc<dyn tls::Clock>, |b| b.dates.clone());
+    let sessions = sessions(&config, &dates, before)
+        .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
 
     let mut served = Vec::with_capacity(config.sites.len());
     let mut problems = Vec::new();
@@ -56,7 +59,8 @@ pub fn build(
         let tls = certificates.map(|certificates| {
             let sessions = sessions.for_site(Binding::of(&site.name, &policy));
             let config = configs.build(&policy, certificates.clone(), sessions);
-            config.map(|config| SiteTls { config, certificates })
+            let (site, policy) = (site.name.clone(), policy.number());
+            config.map(|config| Arc::new(SiteTls { site, policy, config, certificates }))
         });
         match tls.transpose() {
             Ok(tls) => served.push(serve(site, tls, upstreams)),
@@ -67,7 +71,8 @@ pub fn build(
         return Err(StartFailure::Tls(problems));
     }
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
-    Ok(Generation::new(config, sites, endpoints, served, (sessions, dates), outside))
+    let number = before.map_or(1, |before| before.number + 1);
+    Ok(Generation::new(number, config, sites, endpoints, served, (sessions, dates), outside))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -103,7 +108,7 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
     let mut warnings = Vec::new();
-    let built = build(config, &[], &mut warnings);
+    let built = build(config, &[], None, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
     let generation = built?;
@@ -111,7 +116,7 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
 
-fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> ServedSite {
+fn serve(site: &Site, tls: Option<Arc<SiteTls>>, upstreams: Vec<UpstreamId>) -> ServedSite {
     ServedSite {
         upstreams,
         tls,
@@ -214,9 +219,25 @@ fn resolve(upstream: &Upstream) -> std::io::Result<Endpoint> {
     }
 }
 
-fn sessions(config: &Config, dates: &Arc<dyn tls::Clock>) -> Result<Sessions, TlsProblem> {
+/// The sessions of the generation before where they can go on: a cache always, whose bounds [`adopt`] sets, and
+/// ticket keys of the same lifetime.
+fn sessions(
+    config: &Config,
+    dates: &Arc<dyn tls::Clock>,
+    before: Option<&Generation>,
+) -> Result<Sessions, TlsProblem> {
     let clock = dates.clone();
     let settings = config.session_cache;
+    if let Some(before) = before {
+        let same_lifetime = before.config.session_cache.lifetime == settings.lifetime;
+        match (settings.mode, &before.sessions) {
+            (SessionMode::Cache, sessions @ Sessions::Cache { .. }) => return Ok(sessions.clone()),
+            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_lifetime => {
+                return Ok(sessions.clone());
+            }
+            _ => {}
+        }
+    }
     Ok(match settings.mode {
         SessionMode::Off => Sessions::Off,
         SessionMode::Cache => Sessions::Cache {
@@ -227,6 +248,14 @@ fn sessions(config: &Config, dates: &Arc<dyn tls::Clock>) -> Result<Sessions, Tl
             Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
         }
     })
+}
+
+/// Gives what outlives generations the bounds of this one, which is about to serve.
+pub fn adopt(generation: &Generation) {
+    if let Sessions::Cache { cache, .. } = &generation.sessions {
+        let settings = generation.config.session_cache;
+        cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
+    }
 }
 
 /// The system's clocks, as sessions are dated.

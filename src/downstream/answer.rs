@@ -22,21 +22,23 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// To a request that was read and decided on.
+    /// To a request that was read and decided on. `reuse`: `Close` when no other request can fare better on
+    /// this connection; otherwise what the head says.
     pub(super) fn error(
         service: &Service,
         head: &RequestHead<'_, '_>,
+        reuse: Reuse,
         status: u16,
         reason: &'static str,
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, head, status, write_error)
+        Answer::write(service, head, reuse, status, write_error)
     }
 
     pub(super) fn redirect(service: &Service, head: &RequestHead<'_, '_>, redirect: &Redirect<'_>) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, head, redirect.status, |out, answer| {
+        Answer::write(service, head, head.reuse, redirect.status, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
@@ -76,15 +78,16 @@ impl Answer {
     fn write(
         service: &Service,
         head: &RequestHead<'_, '_>,
+        reuse: Reuse,
         status: u16,
         write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
             _ if service.is_draining() => (Reuse::Close, 0),
-            BodyEnd::None => (head.reuse, 0),
+            BodyEnd::None => (reuse, 0),
             // A client that waits for 100 will not send the body now, or will: who knows.
             BodyEnd::Length(length) if length <= SKIPPED_BODY_MAX && !head.expects_continue => {
-                (head.reuse, length)
+                (reuse, length)
             }
             _ => (Reuse::Close, 0),
         };

@@ -34,13 +34,12 @@ enum Next {
 /// Serves requests until the connection ends. Between requests a connection holds no buffer and no more
 /// state than is here.
 pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) {
-    let timeouts = &service.generation.config.timeouts;
     let futures = &service.local.futures;
     let mut input = Buffer::default();
     loop {
         let waited = match service.is_draining() {
             true => Err(io::ErrorKind::TimedOut.into()),
-            false => stream.idle(service.local.clock.after(timeouts.keep_alive)).await,
+            false => stream.idle(service.local.clock.after(service.timeouts().keep_alive)).await,
         };
         let next = match waited {
             Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
@@ -84,7 +83,7 @@ async fn next_plan(
     scan: &mut HeadScan,
     input: &mut Buffer,
 ) -> Result<Plan, Next> {
-    let until = service.local.clock.after(service.generation.config.timeouts.request_head);
+    let until = service.local.clock.after(service.timeouts().request_head);
     loop {
         if !input.is_empty() {
             match plan(service, visitor, scan, input) {
@@ -124,7 +123,7 @@ fn make_room(service: &Service, input: &mut Buffer) {
 }
 
 async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &mut Buffer) -> Next {
-    let idle = service.generation.config.timeouts.body_idle;
+    let idle = service.timeouts().body_idle;
     let until = || service.local.clock.after(idle);
     if answer.reuse == Reuse::Close {
         return match stream.send_last(&mut answer.bytes, until).await {
@@ -159,8 +158,9 @@ async fn forward(
     forward: Forward,
     input: &mut Buffer,
 ) -> Next {
-    let site = service.generation.site(forward.site);
-    let idle = service.generation.config.timeouts.body_idle;
+    let serving = forward.serving;
+    let site = serving.generation.site(forward.site);
+    let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
         stream,
         local: &service.local,
@@ -172,6 +172,7 @@ async fn forward(
         idle,
     };
     let exchange = Exchange {
+        all: &serving.upstreams,
         upstreams: &site.upstreams,
         kind: forward.kind,
         repeatable: forward.repeatable,
@@ -227,6 +228,8 @@ async fn forward(
         }
         Ended::Tunnel { upstream, first } => {
             drop(body);
+            // A tunnel may last for days; the generation must not.
+            drop(serving);
             service.proxy.tunnel(stream, first, upstream, std::mem::take(input)).await;
             Next::Close
         }

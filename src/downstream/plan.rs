@@ -2,6 +2,8 @@
 //!
 //! Nothing borrowed from the head outlives this: an exchange gets the bytes it sends and a few words.
 
+use std::rc::Rc;
+
 use crate::dispatch::{Action, Handshake, Question, SiteId};
 use crate::http::{BodyEnd, Forwarded, Reuse, Version};
 use crate::http1::{
@@ -14,6 +16,7 @@ use crate::proxy::append_chunk;
 use super::Visitor;
 use super::answer::Answer;
 use super::service::Service;
+use super::serving::Serving;
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -27,6 +30,8 @@ pub(super) enum Plan {
 
 /// A request on its way to a site server, and what its answer needs to know.
 pub(super) struct Forward {
+    /// What it was decided by; `site` is one of its sites.
+    pub(super) serving: Rc<Serving>,
     pub(super) site: SiteId,
     /// The rebuilt head, and those octets of the body that were in hand.
     pub(super) request: Buffer,
@@ -44,7 +49,8 @@ pub(super) struct Forward {
 
 /// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
 pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, input: &mut Buffer) -> Plan {
-    let span = match scan.request(input.filled(), &service.limits) {
+    let serving = service.serving();
+    let span = match scan.request(input.filled(), &serving.limits) {
         Ok(Some(span)) => span,
         Ok(None) => return Plan::NeedMore,
         Err(refused) => return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason())),
@@ -52,15 +58,15 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
     scan.reset();
     let mut slots = header_slots();
     let (plan, head_bytes, body) =
-        match parse_scanned_request(input.filled(), span, &mut slots, &service.limits) {
+        match parse_scanned_request(input.filled(), span, &mut slots, &serving.limits) {
             Err(refused) => {
                 return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()));
             }
-            Ok(head) => (decide(service, visitor, &head), head.head_bytes, head.body),
+            Ok(head) => (decide(service, &serving, visitor, &head), head.head_bytes, head.body),
         };
     input.consume(head_bytes);
     match plan {
-        Plan::Forward(mut forward) => match take_body_in_hand(service, &mut forward, body, input) {
+        Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
             Ok(()) => Plan::Forward(forward),
             Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
         },
@@ -68,12 +74,13 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
     }
 }
 
-fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
     service.counters.requests.add(1);
-    let generation = &service.generation;
+    let generation = &serving.generation;
     let handshake = visitor
-        .handshake_site
-        .and_then(|site| Some(Handshake { site, certificate: generation.site_tls(site)? }));
+        .handshake
+        .as_ref()
+        .map(|shaken| Handshake { site: shaken.site_in(generation), certificate: &*shaken.tls });
     let question = Question {
         scheme: visitor.scheme,
         handshake,
@@ -85,15 +92,18 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
     match decision.action {
         Action::Forward => {}
         Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect)),
-        Action::NotFound => return Plan::Answer(Answer::error(service, head, 404, "no_rule")),
+        Action::NotFound => return Plan::Answer(Answer::error(service, head, head.reuse, 404, "no_rule")),
         Action::Refuse(refusal) => {
-            return Plan::Answer(Answer::error(service, head, refusal.status(), refusal.reason()));
+            // A handshake that counts no more is one for every request: the client must begin with a new one.
+            let outdated = handshake.is_some_and(|handshake| handshake.site.is_none());
+            let reuse = if outdated { Reuse::Close } else { head.reuse };
+            return Plan::Answer(Answer::error(service, head, reuse, refusal.status(), refusal.reason()));
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
     let served = generation.site(site);
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
-        return Plan::Answer(Answer::error(service, head, 413, "body_too_large"));
+        return Plan::Answer(Answer::error(service, head, head.reuse, 413, "body_too_large"));
     }
     let request_id = service.ids.next();
     let forwarded = Forwarded {
@@ -120,6 +130,7 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
     let mut request = service.local.buffers.at_least(written.len());
     request.append(&written);
     Plan::Forward(Forward {
+        serving: serving.clone(),
         site,
         request,
         rest: None,
@@ -137,7 +148,6 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
 /// # Errors
 /// The status and the reason to refuse the request with; nothing was sent by then.
 fn take_body_in_hand(
-    service: &Service,
     forward: &mut Forward,
     body: BodyEnd,
     input: &mut Buffer,
@@ -156,7 +166,7 @@ fn take_body_in_hand(
         }
         BodyEnd::Chunked => {
             let mut reader = BodyReader::new(BodyEnd::Chunked);
-            reader.limit(service.generation.site(forward.site).request_body_bytes_max);
+            reader.limit(forward.serving.generation.site(forward.site).request_body_bytes_max);
             let read = reader.read(input.filled_mut());
             let progress = read.map_err(|broken| (broken.status(), broken.reason()))?;
             let end = progress.end.then(|| reader.trailers());

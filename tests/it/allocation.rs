@@ -182,7 +182,7 @@ fn every_kind_of_decision_allocates_nothing() {
         b"/a/../../b",
         b"*",
     ];
-    for handshake in [None, Some(Handshake { site: SiteId(0), certificate: &All })] {
+    for handshake in [None, Some(Handshake { site: Some(SiteId(0)), certificate: &All })] {
         for scheme in [Scheme::Http, Scheme::Https] {
             for host in hosts {
                 for method in ["GET", "POST"] {

@@ -17,6 +17,7 @@ mod fuzz_corpus;
 mod handshakes;
 mod lifecycle;
 mod limits;
+mod reload;
 mod rings;
 mod sends;
 mod sessions;
