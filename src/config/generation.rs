@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Config;
+use super::{Config, ListenerSettings};
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
@@ -25,11 +25,16 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// Of each address as bound.
+    listeners: Listeners,
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
     names: HashMap<String, SiteId>,
     outside_ports: (u16, u16),
 }
+
+/// By scheme and address as bound.
+pub type Listeners = Vec<((Scheme, SocketAddr), Arc<ListenerSettings>)>;
 
 /// Index of a site server's address in its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +79,7 @@ impl Covers for SiteTls {
 
 impl Generation {
     /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`.
-    /// `outside_ports`: of HTTP and of HTTPS.
+    /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
         config: Config,
@@ -82,11 +87,22 @@ impl Generation {
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
         (sessions, dates): (Sessions, Arc<dyn Clock>),
-        outside_ports: (u16, u16),
+        (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
-        Generation { number, config, sites, endpoints, sessions, dates, served, names, outside_ports }
+        Generation {
+            number,
+            config,
+            sites,
+            endpoints,
+            sessions,
+            dates,
+            listeners,
+            served,
+            names,
+            outside_ports,
+        }
     }
 
     /// The site a handshake chose, in this generation, which may be a later one; `None`: it has no such site
@@ -94,6 +110,12 @@ impl Generation {
     pub fn site_of(&self, handshake: &SiteTls) -> Option<SiteId> {
         let site = *self.names.get(&handshake.site)?;
         self.site_tls(site).filter(|tls| tls.policy == handshake.policy).map(|_| site)
+    }
+
+    /// What holds for the connections of a listener; `None`: this generation has no such listener.
+    pub fn listener(&self, scheme: Scheme, address: SocketAddr) -> Option<&ListenerSettings> {
+        let listener = self.listeners.iter().find(|(key, _)| *key == (scheme, address));
+        listener.map(|(_, settings)| &**settings)
     }
 
     /// `site` is one that `sites` named.

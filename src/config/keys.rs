@@ -93,8 +93,16 @@ pub(super) static LISTEN: Keys = Keys {
         key("https", Shown::Text("[\"[::]:443\"]")),
         key("outside_http_port", Shown::Absent("the port of the first `http` address")),
         key("outside_https_port", Shown::Absent("the port of the first `https` address")),
+        key("trusted_proxies", Shown::Absent("none")),
     ],
-    unavailable: &["trusted_proxies", "proxy_protocol"],
+    unavailable: &["proxy_protocol"],
+};
+
+/// What an address to listen on may be written as, in place of a text.
+pub(super) static LISTENER: Keys = Keys {
+    table: "an entry of `http` or `https`",
+    keys: &[key("address", Shown::Required), key("trusted_proxies", Shown::Absent("those of `[listen]`"))],
+    unavailable: &["proxy_protocol"],
 };
 
 pub(super) static SESSION_CACHE: Keys = Keys {
@@ -170,7 +178,6 @@ pub(super) static SITE: Keys = Keys {
         "path_reading",
         "rewrite_location",
         "session_protection",
-        "trusted_proxies",
     ],
 };
 
@@ -209,6 +216,7 @@ pub(super) static DISPATCH: Keys = Keys {
 pub(super) static TABLES: &[&Keys] = &[
     &TOP,
     &LISTEN,
+    &LISTENER,
     &SESSION_CACHE,
     &LIMITS,
     &TIMEOUTS,

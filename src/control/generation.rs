@@ -71,8 +71,11 @@ pub fn build(
         return Err(StartFailure::Tls(problems));
     }
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
+    let written = config.listen.http.iter().chain(&config.listen.https);
+    let settings = written.map(|listener| listener.settings.clone());
+    let listeners = addresses.iter().copied().zip(settings).collect();
     let number = before.map_or(1, |before| before.number + 1);
-    Ok(Generation::new(number, config, sites, endpoints, served, (sessions, dates), outside))
+    Ok(Generation::new(number, config, sites, endpoints, served, (sessions, dates), (listeners, outside)))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as

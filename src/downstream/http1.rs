@@ -60,7 +60,7 @@ async fn busy(service: &Service, stream: &Stream, visitor: &Visitor, input: &mut
     *input = service.local.buffers.small();
     loop {
         let next = match next_plan(service, stream, visitor, &mut scan, input).await {
-            Ok(Plan::Forward(forward)) => self::forward(service, stream, visitor, forward, input).await,
+            Ok(Plan::Forward(forward)) => self::forward(service, stream, forward, input).await,
             Ok(Plan::Answer(answer)) => self::answer(service, stream, answer, input).await,
             Ok(Plan::NeedMore) => Next::Close,
             Err(next) => next,
@@ -151,13 +151,7 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
     Next::Request
 }
 
-async fn forward(
-    service: &Service,
-    stream: &Stream,
-    visitor: &Visitor,
-    forward: Forward,
-    input: &mut Buffer,
-) -> Next {
+async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &mut Buffer) -> Next {
     let serving = forward.serving;
     let site = serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
@@ -165,7 +159,7 @@ async fn forward(
         stream,
         local: &service.local,
         site,
-        scheme: visitor.scheme,
+        scheme: forward.scheme,
         version: forward.version,
         reuse: if service.is_draining() { Reuse::Close } else { forward.reuse },
         body: BodyEnd::None,

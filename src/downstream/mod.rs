@@ -11,6 +11,7 @@
 mod answer;
 mod handshake;
 mod http1;
+mod live_settings;
 mod plan;
 mod request_body;
 mod request_id;
@@ -18,6 +19,7 @@ mod responder;
 mod service;
 mod serving;
 
+pub use live_settings::LiveSettings;
 pub use service::Service;
 
 use std::cell::Cell;
@@ -31,6 +33,8 @@ use crate::http::Scheme;
 /// What is known of a client's connection from its beginning on.
 struct Visitor {
     peer: SocketAddr,
+    listener: LiveSettings,
+    /// The listener's.
     scheme: Scheme,
     /// `None`: HTTP.
     handshake: Option<Shaken>,

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use crate::dispatch::{Action, Handshake, Question, SiteId};
-use crate::http::{BodyEnd, Forwarded, Reuse, Version};
+use crate::http::{BodyEnd, Forwarded, Hop, Reuse, Scheme, Told, Version};
 use crate::http1::{
     BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
     write_request,
@@ -33,6 +33,8 @@ pub(super) struct Forward {
     /// What it was decided by; `site` is one of its sites.
     pub(super) serving: Rc<Serving>,
     pub(super) site: SiteId,
+    /// The one it was decided for.
+    pub(super) scheme: Scheme,
     /// The rebuilt head, and those octets of the body that were in hand.
     pub(super) request: Buffer,
     /// Reads the rest of the body; `None` when all of it is in `request`.
@@ -81,10 +83,20 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         .handshake
         .as_ref()
         .map(|shaken| Handshake { site: shaken.site_in(generation), certificate: &*shaken.tls });
+    let trusted = visitor.listener.trusts(visitor.peer.ip());
+    let told = match trusted.then(|| Told::read(head.headers())) {
+        None => Told::default(),
+        Some(Ok(told)) => told,
+        Some(Err(bad)) => {
+            return Plan::Answer(Answer::error(service, head, head.reuse, 400, bad.reason()));
+        }
+    };
+    let scheme = told.scheme.unwrap_or(visitor.scheme);
+    let authority = told.host.unwrap_or(head.authority());
     let question = Question {
-        scheme: visitor.scheme,
+        scheme,
         handshake,
-        authority: head.authority(),
+        authority,
         method: head.method.as_bytes(),
         target: head.path_and_query(),
     };
@@ -108,11 +120,11 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
     let request_id = service.ids.next();
     let forwarded = Forwarded {
         client: visitor.peer,
-        scheme: visitor.scheme,
-        host: head.authority(),
-        port: generation.outside_port(visitor.scheme),
+        scheme,
+        host: authority,
+        port: generation.outside_port(scheme),
         request_id: &request_id,
-        trusted: false,
+        trusted: trusted.then(|| Hop { scheme: visitor.scheme, host: head.authority() }),
     };
     let outbound = Outbound {
         target: head.path_and_query(),
@@ -120,7 +132,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         body: head.body,
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
-        host: head.authority(),
+        host: authority,
         set: &[],
         cookies: None,
     };
@@ -132,6 +144,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
     Plan::Forward(Forward {
         serving: serving.clone(),
         site,
+        scheme,
         request,
         rest: None,
         body: head.body,

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use monoio::net::TcpStream;
 
-use super::Visitor;
 use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
+use super::{LiveSettings, Visitor};
 use super::{handshake, http1};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
@@ -126,20 +126,20 @@ impl Service {
     }
 
     /// Runs one client's connection to its end.
-    pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+    pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, scheme: Scheme, listener: LiveSettings) {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Socket::accepted(stream, &self.local);
         match scheme {
             Scheme::Http => {
-                let visitor = Visitor { peer, scheme, handshake: None };
+                let visitor = Visitor { peer, listener, scheme, handshake: None };
                 http1::serve(self, &Stream::Plain(socket), visitor).await;
             }
             Scheme::Https => {
                 // What a handshake needs is given back when it is over.
                 let shaken = self.local.futures.place(|| handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
-                    let visitor = Visitor { peer, scheme, handshake: Some(site) };
+                    let visitor = Visitor { peer, listener, scheme, handshake: Some(site) };
                     http1::serve(self, &Stream::Tls(tls), visitor).await;
                 }
             }

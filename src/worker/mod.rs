@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use monoio::io::AsyncReadRent;
 
 use crate::config::Generation;
-use crate::downstream::Service;
+use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
@@ -122,9 +122,10 @@ impl Worker {
         }
         let local = Local::new();
         let place = (self.index, self.count);
-        let service = Rc::new(Service::new(place, self.generation, self.counters, local.clone()));
+        let generation = self.generation;
+        let service = Rc::new(Service::new(place, generation.clone(), self.counters, local.clone()));
         let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
-        accepting.start(self.listeners)?;
+        accepting.start(self.listeners, &generation)?;
         monoio::spawn(tick(local, service.clone()));
         report(Report::Started { worker: self.index, ring, failed });
 
@@ -132,11 +133,11 @@ impl Worker {
         let deadline = loop {
             match next_order(&mut wake, &self.orders).await {
                 Some(Order::Install { generation, add, remove }) => {
-                    let number = generation.number;
-                    service.install(generation);
+                    service.install(generation.clone());
                     accepting.stop(|listener| remove.contains(listener));
-                    accepting.start(add)?;
-                    report(Report::Installed { worker: self.index, generation: number });
+                    accepting.update(&generation);
+                    accepting.start(add, &generation)?;
+                    report(Report::Installed { worker: self.index, generation: generation.number });
                 }
                 Some(Order::Drain(deadline)) => break deadline,
                 None => break Instant::now(),
@@ -159,24 +160,33 @@ impl Worker {
 struct Accepting {
     ring: Ring,
     service: Rc<Service>,
-    listeners: Vec<((Scheme, SocketAddr), accept::Stop)>,
+    listeners: Vec<((Scheme, SocketAddr), accept::Stop, LiveSettings)>,
 }
 
 impl Accepting {
-    fn start(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+    fn start(&mut self, listeners: Vec<Listener>, generation: &Generation) -> io::Result<()> {
         for listener in listeners {
             let key = (listener.scheme, listener.address);
             let stop = accept::Stop::new();
-            accept::start(listener, self.ring, &self.service, &stop)?;
-            self.listeners.push((key, stop));
+            let settings = LiveSettings::default();
+            settings.update(key, generation);
+            accept::start(listener, self.ring, &self.service, &stop, &settings)?;
+            self.listeners.push((key, stop, settings));
         }
         Ok(())
     }
 
+    /// What a generation says of the listeners there are holds from here on.
+    fn update(&self, generation: &Generation) {
+        for (key, _, settings) in &self.listeners {
+            settings.update(*key, generation);
+        }
+    }
+
     /// Stops the listeners that are `meant`; they close when their accepts have been taken back.
     fn stop(&mut self, meant: impl Fn(&(Scheme, SocketAddr)) -> bool) -> Vec<accept::Stop> {
-        let stopped = self.listeners.extract_if(.., |(key, _)| meant(key));
-        let stopped: Vec<_> = stopped.map(|(_, stop)| stop).collect();
+        let stopped = self.listeners.extract_if(.., |(key, ..)| meant(key));
+        let stopped: Vec<_> = stopped.map(|(_, stop, _)| stop).collect();
         for stop in &stopped {
             stop.now();
         }

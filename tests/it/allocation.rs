@@ -227,7 +227,7 @@ fn heads_are_read_and_written_without_allocating() {
             host: head.authority(),
             port: 443,
             request_id: b"0123456789abcdef",
-            trusted: false,
+            trusted: None,
         };
         written.clear();
         write_request(&mut written, &head, &Outbound::new(&head, &forwarded));

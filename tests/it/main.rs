@@ -25,5 +25,6 @@ mod sites;
 mod smuggling;
 mod streaming;
 mod tidy;
+mod trusted;
 mod upgrade;
 mod upstreams;
