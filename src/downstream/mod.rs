@@ -9,8 +9,10 @@
 //! who speaks when, and what the client is told.
 
 mod answer;
+mod contained;
 mod handshake;
 mod http1;
+mod http2;
 mod live_settings;
 mod plan;
 mod request_body;
@@ -19,6 +21,7 @@ mod responder;
 mod service;
 mod serving;
 
+pub use contained::contained;
 pub use live_settings::LiveSettings;
 pub use service::Service;
 

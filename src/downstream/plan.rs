@@ -76,7 +76,7 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
     }
 }
 
-fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+pub(super) fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
     service.counters.requests.add(1);
     let generation = &serving.generation;
     let handshake = visitor

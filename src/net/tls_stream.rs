@@ -59,6 +59,11 @@ impl TlsStream {
         self.session.borrow().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// Whether the client and the site agreed on HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.session.borrow().alpn_protocol() == Some(b"h2")
+    }
+
     /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it
     /// never resumes later than it may.
     ///
