@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use super::listen::BindFailure;
 use crate::certs::CertificateProblem;
@@ -18,6 +19,12 @@ pub enum StartFailure {
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
+    /// The file of the access log cannot be written.
+    AccessLog {
+        place: Place,
+        path: PathBuf,
+        error: io::Error,
+    },
     Worker {
         worker: usize,
         error: io::Error,
@@ -78,6 +85,17 @@ impl fmt::Display for StartFailure {
                     at(place)
                 )
             }),
+            StartFailure::AccessLog { place, path, error } => write!(
+                f,
+                "{}: cannot write the access log {}: {error}\n  do: {}",
+                at(place),
+                path.display(),
+                match error.kind() {
+                    io::ErrorKind::NotFound => "make its directory, or name another one",
+                    io::ErrorKind::PermissionDenied => "let the user that Portcullis runs as write there",
+                    _ => "name a file on a disk that can be written to",
+                }
+            ),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),
             StartFailure::Interrupted => write!(f, "stopped before it had started"),

@@ -11,21 +11,38 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dispatch", &["http"]),
     ("tls", &[]),
     ("metrics", &[]),
-    ("config", &["dispatch", "http", "tls"]),
+    ("access_log", &["http"]),
+    ("config", &["access_log", "dispatch", "http", "tls"]),
     // Shell.
     ("net", &["tls"]),
+    ("spool", &["access_log"]),
     ("upstream", &["config", "net"]),
     ("proxy", &["config", "http", "http1", "metrics", "net", "upstream"]),
-    ("downstream", &["config", "dispatch", "http", "http1", "metrics", "net", "proxy", "tls", "upstream"]),
-    ("worker", &["config", "downstream", "http", "metrics", "net"]),
+    (
+        "downstream",
+        &[
+            "access_log",
+            "config",
+            "dispatch",
+            "http",
+            "http1",
+            "metrics",
+            "net",
+            "proxy",
+            "spool",
+            "tls",
+            "upstream",
+        ],
+    ),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
     ("certs", &["tls"]),
-    ("control", &["certs", "config", "dispatch", "http", "metrics", "tls", "worker"]),
+    ("control", &["access_log", "certs", "config", "dispatch", "http", "metrics", "spool", "tls", "worker"]),
     // The demo is the program with a configuration and a site server of its own, so it starts what `cli` starts.
     ("demo", &["cli", "config", "control", "http", "http1", "worker"]),
     ("cli", &["certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
-const CORE: &[&str] = &["http", "http1", "dispatch", "tls", "metrics", "config"];
+const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "config"];
 
 /// Words that belong to the shell.
 const NOT_IN_CORE: &[&str] = &[
