@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, ListenerSettings};
+use super::{Config, ListenerSettings, PathReading};
 use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
+use crate::sealing::{Binding, SharedKeys};
 use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
@@ -28,6 +29,8 @@ pub struct Generation {
     pub dates: Arc<dyn Clock>,
     /// Where requests are written down; outlives the generation when the next one has the same.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What seals session cookies; outlives the generation.
+    pub sealing: Arc<SharedKeys>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
@@ -40,6 +43,7 @@ pub struct Generation {
 pub struct Kept {
     pub sessions: Sessions,
     pub dates: Arc<dyn Clock>,
+    pub sealing: Arc<SharedKeys>,
     pub access_log: Option<Arc<AccessLog>>,
 }
 
@@ -81,7 +85,17 @@ pub struct ServedSite {
     pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
     pub session_cookies: Vec<String>,
+    /// Their values are sealed: what for, in the same order.
+    pub sealing: Option<Box<[Binding]>>,
+    pub path_reading: PathReading,
     pub request_body_bytes_max: u64,
+}
+
+impl ServedSite {
+    /// The value of `Strict-Transport-Security` for a response: on HTTPS alone (RFC 6797 §7.2).
+    pub fn hsts_on(&self, scheme: Scheme) -> Option<&[u8]> {
+        self.hsts.as_deref().filter(|_| scheme == Scheme::Https)
+    }
 }
 
 /// The TLS side of a site: what a connection keeps of the generation its handshake was in.
@@ -114,7 +128,7 @@ impl Generation {
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
-        let Kept { sessions, dates, access_log } = kept;
+        let Kept { sessions, dates, sealing, access_log } = kept;
         Generation {
             number,
             config,
@@ -123,6 +137,7 @@ impl Generation {
             sessions,
             dates,
             access_log,
+            sealing,
             listeners,
             served,
             names,

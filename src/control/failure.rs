@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::listen::BindFailure;
+use super::sealing::KeyFileFailure;
 use crate::certs::CertificateProblem;
 use crate::dispatch::Place;
 use crate::tls::TlsProblem;
@@ -25,6 +26,8 @@ pub enum StartFailure {
         path: PathBuf,
         error: io::Error,
     },
+    /// The keys of session cookies.
+    Sealing(KeyFileFailure),
     Worker {
         worker: usize,
         error: io::Error,
@@ -96,6 +99,7 @@ impl fmt::Display for StartFailure {
                     _ => "name a file on a disk that can be written to",
                 }
             ),
+            StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),
             StartFailure::Interrupted => write!(f, "stopped before it had started"),

@@ -27,18 +27,18 @@ pub(super) struct Answer {
 
 impl Answer {
     /// To a request that was read and decided on. `reuse`: `Close` when no other request can fare better on
-    /// this connection; otherwise what the head says.
+    /// this connection; otherwise what the head says. `hsts`: that of the host's site, on HTTPS.
     pub(super) fn error(
         service: &Service,
         record: Record,
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
-        status: u16,
-        reason: &'static str,
+        (status, reason): (u16, &'static str),
+        hsts: Option<&[u8]>,
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, (record, Some(reason)), head, reuse, status, write_error)
+        Answer::write(service, (record, Some(reason)), head, reuse, status, hsts, write_error)
     }
 
     pub(super) fn redirect(
@@ -46,9 +46,11 @@ impl Answer {
         record: Record,
         head: &RequestHead<'_, '_>,
         redirect: &Redirect<'_>,
+        hsts: Option<&[u8]>,
     ) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, (record, None), head, head.reuse, redirect.status, |out, answer| {
+        let told = (record, None);
+        Answer::write(service, told, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
@@ -57,7 +59,7 @@ impl Answer {
     pub(super) fn malformed(service: &Service, record: Record, status: u16, reason: &'static str) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::failed(service, (record, reason), status, false, Reuse::Close, false)
+        Answer::failed(service, (record, reason), status, false, Reuse::Close, false, None)
     }
 
     /// To a request whose exchange failed; the request's body is done with or the connection ends.
@@ -69,6 +71,7 @@ impl Answer {
         head_only: bool,
         reuse: Reuse,
         whole: bool,
+        hsts: Option<&[u8]>,
     ) -> Answer {
         let date = service.local.clock.date();
         let answer = http1::Answer {
@@ -78,7 +81,7 @@ impl Answer {
             date: &date,
             head_only,
             request_id: &record.id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
@@ -92,6 +95,7 @@ impl Answer {
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
         status: u16,
+        hsts: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
@@ -111,7 +115,7 @@ impl Answer {
             date: &date,
             head_only: head.method == "HEAD",
             request_id: &record.id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let whole = head.body.is_empty();

@@ -179,7 +179,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
     let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
         stream,
-        local: &service.local,
+        service,
         site,
         scheme: forward.scheme,
         version: forward.version,
@@ -234,8 +234,8 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
             let told = (record, failure.reason());
-            let whole = body.is_none();
-            let page = Answer::failed(service, told, failure.status(), forward.kind.head, reuse, whole);
+            let (whole, hsts) = (body.is_none(), site.hsts_on(forward.scheme));
+            let page = Answer::failed(service, told, failure.status(), forward.kind.head, reuse, whole, hsts);
             drop(body);
             self::answer(service, stream, page, input).await
         }

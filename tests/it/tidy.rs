@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("metrics", &[]),
     ("access_log", &["http"]),
-    ("config", &["access_log", "dispatch", "http", "tls"]),
+    ("sealing", &[]),
+    ("config", &["access_log", "dispatch", "http", "sealing", "tls"]),
     // Shell.
     ("net", &["tls"]),
     ("spool", &["access_log"]),
@@ -29,6 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
             "net",
             "proxy",
+            "sealing",
             "spool",
             "tls",
             "upstream",
@@ -36,13 +38,27 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
     ("certs", &["tls"]),
-    ("control", &["access_log", "certs", "config", "dispatch", "http", "metrics", "spool", "tls", "worker"]),
+    (
+        "control",
+        &[
+            "access_log",
+            "certs",
+            "config",
+            "dispatch",
+            "http",
+            "metrics",
+            "sealing",
+            "spool",
+            "tls",
+            "worker",
+        ],
+    ),
     // The demo is the program with a configuration and a site server of its own, so it starts what `cli` starts.
     ("demo", &["cli", "config", "control", "http", "http1", "worker"]),
     ("cli", &["certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
-const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "config"];
+const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];
 
 /// Words that belong to the shell.
 const NOT_IN_CORE: &[&str] = &[
