@@ -4,11 +4,13 @@
 //! Shell rooms own sockets, timers, files and threads. `ARCHITECTURE.md` has the way of one request.
 
 // Core.
+pub mod access_log;
 pub mod config;
 pub mod dispatch;
 pub mod http;
 pub mod http1;
 pub mod metrics;
+pub mod sealing;
 pub mod tls;
 
 // Shell.
@@ -19,5 +21,6 @@ pub mod demo;
 pub mod downstream;
 pub mod net;
 pub mod proxy;
+pub mod spool;
 pub mod upstream;
 pub mod worker;

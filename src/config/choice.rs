@@ -1,6 +1,7 @@
 //! The words of settings that are one of a few.
 
-use crate::config::config::{Alias, LogLevel, SessionMode, Unmatched};
+use crate::access_log::Format;
+use crate::config::config::{Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -23,6 +24,11 @@ impl Choice for LogLevel {
     ];
 }
 
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("combined", Self::Combined), ("vhost_combined", Self::VhostCombined)];
+}
+
 impl Choice for SessionMode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("cache", Self::Cache), ("tickets", Self::Tickets), ("off", Self::Off)];
@@ -35,4 +41,12 @@ impl Choice for Alias {
 impl Choice for Unmatched {
     const WORDS: &'static [(&'static str, Self)] =
         &[("forward", Self::Forward), ("not_found", Self::NotFound)];
+}
+
+impl Choice for SessionProtection {
+    const WORDS: &'static [(&'static str, Self)] = &[("secure", Self::Secure), ("sealed", Self::Sealed)];
+}
+
+impl Choice for PathReading {
+    const WORDS: &'static [(&'static str, Self)] = &[("raw", Self::Raw), ("normalized", Self::Normalized)];
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
@@ -30,11 +31,25 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    /// `None`: no line is written.
+    pub access_log: Option<AccessLog>,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,
     /// What does not stop it from serving but is hardly meant.
     pub warnings: Vec<Problem>,
+}
+
+/// `[access_log]`: a line for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The path of a file is joined to the directory of the file that names it.
+    pub to: Destination,
+    pub format: Format,
+    /// Octets of lines on their way, for each worker.
+    pub buffer_bytes_max: u64,
+    /// Where `to` is written.
+    pub place: Place,
 }
 
 /// How many threads serve.
@@ -241,6 +256,9 @@ pub struct Site {
     pub is_permanent: bool,
     /// Cookies that gain `Secure` on HTTPS when `is_secure`.
     pub session_cookies: Vec<String>,
+    /// `Sealed` only with `is_secure` and `ssl`.
+    pub session_protection: SessionProtection,
+    pub path_reading: PathReading,
     /// For `z_language` and language prefixes; when empty there are no prefixes, and `z_language` takes any
     /// code of ISO 639-1.
     pub languages: Vec<String>,
@@ -303,6 +321,24 @@ impl Site {
             _ => None,
         }
     }
+}
+
+/// How `is_secure` keeps the session cookies of a site to HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionProtection {
+    /// By their attribute: browsers send them on HTTPS alone.
+    Secure,
+    /// Their values, too, mean nothing elsewhere: sealed here, and opened on HTTPS alone.
+    Sealed,
+}
+
+/// The target that the site server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathReading {
+    /// As it was received.
+    Raw,
+    /// As rules read it: it cannot be read in another way.
+    Normalized,
 }
 
 /// A host of a site, with its place.

@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use crate::config::config::{Alias, LogLevel, SessionMode, TlsVersions, Unmatched};
+use crate::access_log::Format;
+use crate::config::config::{
+    Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
+};
 
 /// A setting that is a number: what it is when not written, and what may be written.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +105,15 @@ pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 64, least: 0, most:
 /// side that closes first decides who meets the race. Then closed.
 pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(60), least: SECOND, most: DAY };
 
+// [access_log]
+
+pub const ACCESS_LOG_FORMAT: Format = Format::Json;
+/// Octets of lines that each worker may have on their way to a log that is slow: some thousand lines. At the bound
+/// lines are dropped and counted, and no request waits.
+pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 * KIB, most: 16 * MIB };
+/// Where syslog daemons listen.
+pub const SYSLOG_SOCKET: &str = "/dev/log";
+
 // [[site]]
 
 pub const ALIAS: Alias = Alias::Redirect;
@@ -112,6 +124,10 @@ pub const IS_SSL: bool = false;
 /// Off: a permanent redirect is remembered by browsers past the change of a configuration.
 pub const IS_PERMANENT: bool = false;
 pub const UNMATCHED: Unmatched = Unmatched::Forward;
+/// Sealing ends the sessions there are, and needs a key file that is kept: for those who ask for it.
+pub const SESSION_PROTECTION: SessionProtection = SessionProtection::Secure;
+/// Site servers get what visitors sent, signatures over it included.
+pub const PATH_READING: PathReading = PathReading::Raw;
 pub const TLS_VERSIONS: TlsVersions = TlsVersions::Tls12AndTls13;
 /// A year, as the preload list asks at least. 0 makes browsers forget.
 pub const HSTS_MAX_AGE: Bounded<Duration> =

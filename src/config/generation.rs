@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, ListenerSettings};
+use super::{Config, ListenerSettings, PathReading};
+use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
+use crate::sealing::{Binding, SharedKeys};
 use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
@@ -25,12 +27,24 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// Where requests are written down; outlives the generation when the next one has the same.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// What seals session cookies; outlives the generation.
+    pub sealing: Arc<SharedKeys>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
     names: HashMap<String, SiteId>,
     outside_ports: (u16, u16),
+}
+
+/// What a generation has in common with the one before it, unless its configuration says otherwise.
+pub struct Kept {
+    pub sessions: Sessions,
+    pub dates: Arc<dyn Clock>,
+    pub sealing: Arc<SharedKeys>,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// By scheme and address as bound.
@@ -48,6 +62,19 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+/// As logs call it.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Tcp(addresses) => match addresses.first() {
+                Some(address) => address.fmt(f),
+                None => f.write_str("-"),
+            },
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// What serving one site takes besides its rules.
 pub struct ServedSite {
     /// Never empty.
@@ -58,7 +85,17 @@ pub struct ServedSite {
     pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
     pub session_cookies: Vec<String>,
+    /// Their values are sealed: what for, in the same order.
+    pub sealing: Option<Box<[Binding]>>,
+    pub path_reading: PathReading,
     pub request_body_bytes_max: u64,
+}
+
+impl ServedSite {
+    /// The value of `Strict-Transport-Security` for a response: on HTTPS alone (RFC 6797 §7.2).
+    pub fn hsts_on(&self, scheme: Scheme) -> Option<&[u8]> {
+        self.hsts.as_deref().filter(|_| scheme == Scheme::Https)
+    }
 }
 
 /// The TLS side of a site: what a connection keeps of the generation its handshake was in.
@@ -78,7 +115,7 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`.
+    /// `served`: one for each site, in the order of `sites`.
     /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
@@ -86,11 +123,12 @@ impl Generation {
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates): (Sessions, Arc<dyn Clock>),
+        kept: Kept,
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        let Kept { sessions, dates, sealing, access_log } = kept;
         Generation {
             number,
             config,
@@ -98,6 +136,8 @@ impl Generation {
             endpoints,
             sessions,
             dates,
+            access_log,
+            sealing,
             listeners,
             served,
             names,

@@ -81,9 +81,10 @@ pub(super) static TOP: Keys = Keys {
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
+        key("access_log", Shown::Absent("off")),
         key("site", Shown::Required),
     ],
-    unavailable: &["certificate_cache", "store", "admin", "access_log"],
+    unavailable: &["certificate_cache", "store", "admin"],
 };
 
 pub(super) static LISTEN: Keys = Keys {
@@ -149,6 +150,16 @@ pub(super) static UPSTREAM_POOL: Keys = Keys {
     unavailable: &[],
 };
 
+pub(super) static ACCESS_LOG: Keys = Keys {
+    table: "[access_log]",
+    keys: &[
+        key("to", Shown::Required),
+        key("format", Shown::Word(|| defaults::ACCESS_LOG_FORMAT.word().to_owned())),
+        key("buffer", Shown::Size(&defaults::ACCESS_LOG_BUFFER)),
+    ],
+    unavailable: &[],
+};
+
 pub(super) static SITE: Keys = Keys {
     table: "[[site]]",
     keys: &[
@@ -161,8 +172,10 @@ pub(super) static SITE: Keys = Keys {
         key("is_ssl", Shown::Flag(&defaults::IS_SSL)),
         key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
         key("session_cookies", Shown::Absent("none")),
+        key("session_protection", Shown::Word(|| defaults::SESSION_PROTECTION.word().to_owned())),
         key("languages", Shown::Absent("none")),
         key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
+        key("path_reading", Shown::Word(|| defaults::PATH_READING.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
@@ -171,14 +184,7 @@ pub(super) static SITE: Keys = Keys {
         key("dispatch_files", Shown::Absent("none")),
         key("dispatch", Shown::Absent("none")),
     ],
-    unavailable: &[
-        "balance",
-        "client_auth",
-        "health_check",
-        "path_reading",
-        "rewrite_location",
-        "session_protection",
-    ],
+    unavailable: &["balance", "client_auth", "health_check", "rewrite_location"],
 };
 
 pub(super) static HSTS: Keys = Keys {
@@ -221,6 +227,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
+    &ACCESS_LOG,
     &SITE,
     &HSTS,
     &CERTIFICATE,

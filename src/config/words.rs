@@ -290,6 +290,16 @@ impl What {
                 "only for HTTPS",
                 format!("remove `{key}`, or write ssl = true"),
             ),
+            Self::SealedWithoutSecure { site } => words(
+                format!("`session_protection` has no meaning: site \"{site}\" has is_secure = false"),
+                "session cookies are not kept to HTTPS there",
+                "write is_secure = true, or leave `session_protection` out",
+            ),
+            Self::SealsNothing { site } => words(
+                format!("site \"{site}\" has no `session_cookies` to seal"),
+                "nothing is protected",
+                "write session_cookies = [\"z_sid\"] with the names of its cookies",
+            ),
             Self::RuleWithoutSsl { rule, site } => words(
                 format!("rule \"{rule}\" wants HTTPS, but site \"{site}\" has ssl = false"),
                 "there is nowhere to redirect to",
@@ -495,6 +505,7 @@ fn example(table: &str, key: &str) -> String {
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
+        ("[access_log]", _) => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
         ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),
         _ => "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it".to_owned(),
@@ -506,6 +517,7 @@ fn filled(key: &str) -> String {
     match key {
         "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        "to" => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
         _ => "a value, or leave it out".to_owned(),

@@ -4,7 +4,9 @@
 
 use std::rc::Rc;
 
-use crate::dispatch::{Action, Handshake, Question, SiteId};
+use crate::config::{PathReading, ServedSite};
+use crate::dispatch::{Action, Handshake, Question, SiteId, write_normalized};
+use crate::http::cookies::Judge;
 use crate::http::{BodyEnd, Forwarded, Hop, Reuse, Scheme, Told, Version};
 use crate::http1::{
     BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
@@ -15,8 +17,10 @@ use crate::proxy::append_chunk;
 
 use super::Visitor;
 use super::answer::Answer;
+use super::record::{Came, Decided, Record};
 use super::service::Service;
 use super::serving::Serving;
+use super::session_cookies::SessionCookies;
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -47,36 +51,52 @@ pub(super) struct Forward {
     pub(super) repeatable: bool,
     pub(super) version: Version,
     pub(super) reuse: Reuse,
+    pub(super) record: Record,
 }
 
-/// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
-pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, input: &mut Buffer) -> Plan {
+/// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole. `came`: when
+/// its first byte did, and the last there is.
+pub(super) fn plan(
+    service: &Service,
+    visitor: &Visitor,
+    scan: &mut HeadScan,
+    input: &mut Buffer,
+    came: Came,
+) -> Plan {
     let serving = service.serving();
+    let unreadable = |status, reason| {
+        let record = Record::begin(service, &serving, visitor, came, None, Decided::UNREADABLE);
+        Plan::Answer(Answer::malformed(service, record, status, reason))
+    };
     let span = match scan.request(input.filled(), &serving.limits) {
         Ok(Some(span)) => span,
         Ok(None) => return Plan::NeedMore,
-        Err(refused) => return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason())),
+        Err(refused) => return unreadable(refused.status(), refused.reason()),
     };
     scan.reset();
     let mut slots = header_slots();
     let (plan, head_bytes, body) =
         match parse_scanned_request(input.filled(), span, &mut slots, &serving.limits) {
-            Err(refused) => {
-                return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()));
-            }
-            Ok(head) => (decide(service, &serving, visitor, &head), head.head_bytes, head.body),
+            Err(refused) => return unreadable(refused.status(), refused.reason()),
+            Ok(head) => (decide(service, &serving, visitor, came, &head), head.head_bytes, head.body),
         };
     input.consume(head_bytes);
     match plan {
         Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
             Ok(()) => Plan::Forward(forward),
-            Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
+            Err((status, reason)) => Plan::Answer(Answer::malformed(service, forward.record, status, reason)),
         },
         other => other,
     }
 }
 
-pub(super) fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+pub(super) fn decide(
+    service: &Service,
+    serving: &Rc<Serving>,
+    visitor: &Visitor,
+    came: Came,
+    head: &RequestHead<'_, '_>,
+) -> Plan {
     service.counters.requests.add(1);
     let generation = &serving.generation;
     let handshake = visitor
@@ -88,7 +108,9 @@ pub(super) fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor
         None => Told::default(),
         Some(Ok(told)) => told,
         Some(Err(bad)) => {
-            return Plan::Answer(Answer::error(service, head, head.reuse, 400, bad.reason()));
+            let told = (visitor.scheme, head.authority(), head);
+            let record = Record::begin(service, serving, visitor, came, Some(told), Decided::UNREADABLE);
+            return Plan::Answer(Answer::error(service, record, head, head.reuse, (400, bad.reason()), None));
         }
     };
     let scheme = told.scheme.unwrap_or(visitor.scheme);
@@ -101,40 +123,56 @@ pub(super) fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor
         target: head.path_and_query(),
     };
     let decision = generation.sites.decide(&question);
+    let decided = Decided::of(&decision, &generation.sites);
+    let record = Record::begin(service, serving, visitor, came, Some((scheme, authority, head)), decided);
+    // Answers of ours carry it, too: the redirect of an alias may be all a browser ever gets there.
+    let hsts = decision.site.and_then(|site| generation.site(site).hsts_on(scheme));
     match decision.action {
         Action::Forward => {}
-        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect)),
-        Action::NotFound => return Plan::Answer(Answer::error(service, head, head.reuse, 404, "no_rule")),
+        Action::Redirect(redirect) => {
+            return Plan::Answer(Answer::redirect(service, record, head, &redirect, hsts));
+        }
+        Action::NotFound => {
+            return Plan::Answer(Answer::error(service, record, head, head.reuse, (404, "no_rule"), hsts));
+        }
         Action::Refuse(refusal) => {
             // A handshake that counts no more is one for every request: the client must begin with a new one.
             let outdated = handshake.is_some_and(|handshake| handshake.site.is_none());
             let reuse = if outdated { Reuse::Close } else { head.reuse };
-            return Plan::Answer(Answer::error(service, head, reuse, refusal.status(), refusal.reason()));
+            let why = (refusal.status(), refusal.reason());
+            // Refused by what the handshake was: it is not this site's to say.
+            let hsts = hsts.filter(|_| refusal.status() == 400);
+            return Plan::Answer(Answer::error(service, record, head, reuse, why, hsts));
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
     let served = generation.site(site);
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
-        return Plan::Answer(Answer::error(service, head, head.reuse, 413, "body_too_large"));
+        return Plan::Answer(Answer::error(service, record, head, head.reuse, (413, "body_too_large"), hsts));
     }
-    let request_id = service.ids.next();
     let forwarded = Forwarded {
         client: visitor.peer,
         scheme,
         host: authority,
         port: generation.outside_port(scheme),
-        request_id: &request_id,
+        request_id: &record.id,
         trusted: trusted.then(|| Hop { scheme: visitor.scheme, host: head.authority() }),
     };
+    let mut normalized = service.target_scratch.borrow_mut();
+    let target = forwarded_target(served, head.path_and_query(), &mut normalized);
+    let sealing = SessionCookies::of(service, served, scheme);
+    let judge = sealing
+        .as_ref()
+        .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.incoming(name, value, out));
     let outbound = Outbound {
-        target: head.path_and_query(),
+        target,
         forwarded: &forwarded,
         body: head.body,
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
         host: authority,
         set: &[],
-        cookies: None,
+        cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
     };
     let mut written = service.scratch.borrow_mut();
     written.clear();
@@ -153,7 +191,17 @@ pub(super) fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor
         repeatable: is_idempotent(head.method),
         version: head.version,
         reuse: head.reuse,
+        record,
     })
+}
+
+/// The target as the site server gets it. `*` has no path to normalize.
+fn forwarded_target<'a>(site: &ServedSite, target: &'a [u8], normalized: &'a mut Vec<u8>) -> &'a [u8] {
+    normalized.clear();
+    match site.path_reading {
+        PathReading::Normalized if write_normalized(target, normalized) => normalized,
+        PathReading::Raw | PathReading::Normalized => target,
+    }
 }
 
 /// Moves what was read of the body behind the head it goes with, so that both leave in one send.
@@ -171,6 +219,7 @@ fn take_body_in_hand(
             let taken = usize::try_from(length).unwrap_or(usize::MAX).min(input.len());
             forward.request.append(&input.filled()[..taken]);
             input.consume(taken);
+            forward.record.add_body(taken);
             let left = length - taken as u64;
             if left > 0 {
                 forward.rest = Some(BodyReader::new(BodyEnd::Length(left)));
@@ -185,6 +234,7 @@ fn take_body_in_hand(
             let end = progress.end.then(|| reader.trailers());
             append_chunk(&mut forward.request, &input.filled()[..progress.data], end);
             input.consume(progress.consumed);
+            forward.record.add_body(progress.data);
             if !progress.end {
                 forward.rest = Some(reader);
             }

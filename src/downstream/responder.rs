@@ -3,15 +3,17 @@
 use std::io;
 use std::time::Duration;
 
+use super::reply::with_reply;
+use super::service::Service;
 use crate::config::ServedSite;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
-use crate::http1::{Reply, ResponseHead, write_response};
-use crate::net::{Buffer, Local, Stream};
+use crate::http1::{ResponseHead, write_response};
+use crate::net::{Buffer, Stream};
 use crate::proxy::{Responder, frame_chunk};
 
 pub(super) struct Http1Responder<'a> {
     pub(super) stream: &'a Stream,
-    pub(super) local: &'a Local,
+    pub(super) service: &'a Service,
     pub(super) site: &'a ServedSite,
     pub(super) scheme: Scheme,
     pub(super) version: Version,
@@ -45,7 +47,7 @@ impl Responder for Http1Responder<'_> {
     }
 
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()> {
-        let until = || self.local.clock.after(self.idle);
+        let until = || self.service.local.clock.after(self.idle);
         if last && self.reuse == Reuse::Close {
             self.stream.send_last(bytes, until).await
         } else {
@@ -56,19 +58,9 @@ impl Responder for Http1Responder<'_> {
 
 impl Http1Responder<'_> {
     fn write(&self, head: &ResponseHead<'_, '_>, body: BodyEnd, out: &mut Vec<u8>) {
-        let secure = self.scheme == Scheme::Https;
-        let date = self.local.clock.date();
-        let reply = Reply {
-            client: self.version,
-            reuse: self.reuse,
-            body,
-            date: &date,
-            scheme: self.scheme,
-            session_cookies: if secure { &self.site.session_cookies } else { &[] },
-            cookies: None,
-            hsts: if secure { self.site.hsts.as_deref() } else { None },
-            location: None,
-        };
-        write_response(out, head, &reply);
+        let told = (self.version, self.reuse, body);
+        with_reply(self.service, Some(self.site), self.scheme, told, |reply| {
+            write_response(out, head, reply)
+        });
     }
 }

@@ -9,6 +9,7 @@ use monoio::net::TcpStream;
 
 use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
+use super::session_cookies::WorkerKeys;
 use super::{LiveSettings, Visitor};
 use super::{handshake, http1, http2};
 use crate::config::{Generation, Timeouts};
@@ -16,6 +17,7 @@ use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, Socket, Stream};
 use crate::proxy::Proxy;
+use crate::spool::{Inlet, Lines};
 use crate::tls::Sessions;
 use crate::upstream::Pool;
 
@@ -25,9 +27,13 @@ pub struct Service {
     serving: RefCell<Rc<Serving>>,
     pub(super) proxy: Proxy,
     pub(super) local: Local,
+    pub(super) lines: Lines,
     pub(super) ids: RequestIds,
     // Heads and answers are written here first; never held across an await.
     pub(super) scratch: RefCell<Vec<u8>>,
+    // Targets are normalized here; likewise.
+    pub(super) target_scratch: RefCell<Vec<u8>>,
+    pub(super) keys: WorkerKeys,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -44,17 +50,23 @@ impl Service {
         (worker, workers): (usize, usize),
         generation: Arc<Generation>,
         counters: Arc<Counters>,
+        lines: Inlet,
         local: Local,
     ) -> Service {
         let pool = Pool::new(pool_limits(&generation), local.clone());
         let limits = proxy_limits(&generation);
         counters.generation.set(generation.number);
+        let keys = WorkerKeys::default();
+        keys.refresh(&generation.sealing);
         Service {
             serving: RefCell::new(Rc::new(Serving::new(generation, &pool))),
             proxy: Proxy::new(pool, limits, local.clone(), counters.clone()),
             local,
+            lines: Lines::new(lines),
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
+            target_scratch: RefCell::default(),
+            keys,
             worker,
             open: Rc::default(),
             workers,
@@ -68,6 +80,7 @@ impl Service {
     pub fn install(&self, generation: Arc<Generation>) {
         self.proxy.set_limits(proxy_limits(&generation));
         self.counters.generation.set(generation.number);
+        self.keys.refresh(&generation.sealing);
         let serving = Rc::new(Serving::new(generation, self.proxy.pool()));
         self.serving.replace(serving);
     }
@@ -112,7 +125,10 @@ impl Service {
     /// sessions and ticket keys; called once a tick.
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
+        self.lines.flush();
+        self.counters.access_log_lines_dropped.set(self.lines.dropped());
         self.counters.sends.set(self.local.sends());
+        self.keys.refresh(&self.serving.borrow().generation.sealing);
         // One worker is enough for what all share.
         if self.worker == 0 {
             match &self.serving.borrow().generation.sessions {
@@ -126,7 +142,13 @@ impl Service {
     }
 
     /// Runs one client's connection to its end.
-    pub async fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, scheme: Scheme, listener: LiveSettings) {
+    pub async fn serve(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        scheme: Scheme,
+        listener: LiveSettings,
+    ) {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Socket::accepted(stream, &self.local);

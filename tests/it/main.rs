@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod access_log;
 mod allocation;
 mod bodies;
 mod bulk;
@@ -19,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod reload;
 mod rings;
+mod sealing;
 mod sends;
 mod sessions;
 mod sites;

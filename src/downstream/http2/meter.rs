@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn it_knows_what_is_unfinished_at_every_split() {
-        let all = [PREFACE.to_vec(), frame(HEADERS, 0, b"abc"), frame(CONTINUATION, END_HEADERS, b"de")].concat();
+        let all =
+            [PREFACE.to_vec(), frame(HEADERS, 0, b"abc"), frame(CONTINUATION, END_HEADERS, b"de")].concat();
         let body = frame(DATA, 0, &[9; 100]);
         let bytes = [all.clone(), body].concat();
         for split in 0..bytes.len() {

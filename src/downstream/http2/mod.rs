@@ -29,8 +29,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Waker;
 
-use h2::server::SendResponse;
 use h2::RecvStream;
+use h2::server::SendResponse;
 use http::Request;
 
 use super::Visitor;
@@ -106,7 +106,8 @@ fn spawn(
     service.counters.http2_streams.add(1);
     monoio::spawn(async move {
         let shared = &*open.0;
-        let work = service.local.futures.place(|| stream::serve(&service, &visitor, shared, request, respond));
+        let work =
+            service.local.futures.place(|| stream::serve(&service, &visitor, shared, request, respond));
         if contained(pin!(work)).await.is_err() {
             service.counters.connections_panicked.add(1);
             tracing::error!(client = %visitor.peer, "a defect ended a stream; others are not affected");

@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::within;
 use crate::config::ServedSite;
+use crate::downstream::reply::with_reply;
+use crate::downstream::service::Service;
 use crate::http::field::FieldSink;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
-use crate::http1::{Reply, ResponseHead, declared_length, each_response_field};
-use crate::net::{Buffer, Local};
+use crate::http1::{ResponseHead, declared_length, each_response_field};
+use crate::net::Buffer;
 use crate::proxy::Responder;
 
 /// The side of a stream that we send on. Shared by the one who sends and the one who looks for a reset.
@@ -42,7 +44,7 @@ impl Sending {
 
 pub(super) struct Http2Responder<'a> {
     pub(super) sending: &'a RefCell<Sending>,
-    pub(super) local: &'a Local,
+    pub(super) service: &'a Service,
     /// `None`: an answer of our own.
     pub(super) site: Option<&'a ServedSite>,
     pub(super) scheme: Scheme,
@@ -106,17 +108,11 @@ impl Responder for Http2Responder<'_> {
 impl Http2Responder<'_> {
     /// `None`: the site server's status is none (RFC 9110 §15), which its reader refuses.
     fn response(&self, head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<Response<()>> {
-        let secure = self.scheme == Scheme::Https;
-        let date = self.local.clock.date();
-        let mut reply = Reply::new(head, Version::Http2, Reuse::Keep, &date);
-        reply.body = body;
-        reply.scheme = self.scheme;
-        if let Some(site) = self.site.filter(|_| secure) {
-            reply.session_cookies = &site.session_cookies;
-            reply.hsts = site.hsts.as_deref();
-        }
         let mut fields = Fields(HeaderMap::with_capacity(head.headers().len() + 2));
-        each_response_field(&mut fields, head, &reply);
+        let told = (Version::Http2, Reuse::Keep, body);
+        with_reply(self.service, self.site, self.scheme, told, |reply| {
+            each_response_field(&mut fields, head, reply);
+        });
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
         *response.headers_mut() = fields.0;
@@ -134,7 +130,7 @@ impl Http2Responder<'_> {
 
     /// Waits until the client takes more: what was given before has its place in the window then.
     async fn room(&self, wanted: usize) -> io::Result<()> {
-        let room = within(self.local, self.idle, |context| {
+        let room = within(&self.service.local, self.idle, |context| {
             let mut sending = self.sending.borrow_mut();
             let Sending::Body(body) = &mut *sending else {
                 return Poll::Ready(false);

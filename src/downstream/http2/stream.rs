@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 
 use base64::Engine as _;
@@ -9,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
-use http::Request;
 use http::request::Parts;
+use http::{Method, Request, Response};
 use httparse::{EMPTY_HEADER, Header};
 
 use super::body::Http2Body;
@@ -19,11 +20,13 @@ use super::{Shared, tunnel};
 use crate::downstream::Visitor;
 use crate::downstream::answer::Answer;
 use crate::downstream::plan::{Forward, Plan, decide};
+use crate::downstream::record::{Came, Decided, Record};
 use crate::downstream::service::Service;
 use crate::http::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme};
 use crate::http1::{BadRequest, Flaw, RequestKind, header_slots, parse_response, request_from_http2};
 use crate::net::Buffer;
-use crate::proxy::{Cut, Ended, Exchange, First, Responder as _, first};
+use crate::proxy::{Cut, Ended, Exchange, Failure, First, Responder as _, first};
+use crate::upstream::Connection;
 
 /// Octets of a `Sec-WebSocket-Key` before they are encoded (RFC 6455 §4.1).
 const KEY_BYTES: usize = 16;
@@ -40,23 +43,13 @@ pub(super) async fn serve(
     let plan = plan(service, visitor, &head, body.is_end_stream());
     drop(head);
     let sending = RefCell::new(Sending::Head(respond));
-    let reset = || poll_fn(|context| sending.borrow_mut().poll_reset(context));
     match plan {
-        Plan::Forward(forward) => {
-            let mut work = pin!(self::forward(service, &sending, forward, body));
-            // An exchange that is dropped takes its connection to the site server along: nothing on it is
-            // trusted any more, and what was in flight is of no use to anybody.
-            if let First::Right(()) = first(work.as_mut(), pin!(reset()).as_mut()).await {
-                service.counters.http2_streams_reset.add(1);
-            }
-        }
+        Plan::Forward(forward) => self::forward(service, &sending, forward, body).await,
         Plan::Answer(answer) => {
             if answer.reuse == Reuse::Close {
                 shared.close();
             }
-            let mut responder = own_answer(service, &sending, visitor.scheme);
-            let mut work = pin!(self::answer(&mut responder, answer));
-            let _ = first(work.as_mut(), pin!(reset()).as_mut()).await;
+            self::answer(service, &sending, visitor.scheme, answer).await;
         }
         Plan::NeedMore => {}
     }
@@ -64,18 +57,24 @@ pub(super) async fn serve(
 
 /// The request in the words of the decision, and what it gets.
 fn plan(service: &Service, visitor: &Visitor, parts: &Parts, ends: bool) -> Plan {
+    let now_us = service.local.clock.now_us();
+    let came = Came { first_byte_us: now_us, head_us: now_us };
     let serving = service.serving();
-    let limits = &serving.limits;
-    let mut slots = [EMPTY_HEADER; HEADERS_CEILING];
     let refuse = |refused: BadRequest| {
-        Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()))
+        service.counters.requests_refused.add(1);
+        let record = Record::begin(service, &serving, visitor, came, None, Decided::UNREADABLE);
+        let told = (record, refused.reason());
+        let head_only = parts.method == Method::HEAD;
+        Plan::Answer(Answer::failed(service, told, refused.status(), head_only, Reuse::Keep, true, None))
     };
     // A CONNECT of RFC 8441 is a WebSocket handshake in HTTP/1.1.
     let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str());
     let method = if protocol.is_some() { "GET" } else { parts.method.as_str() };
-    let key = STANDARD.encode(&service.ids.next()[..KEY_BYTES]);
-    let extra = protocol.map(|_| Header { name: "sec-websocket-key", value: key.as_bytes() });
-    let fields = parts.headers.iter().map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() });
+    let key = protocol.map(|_| STANDARD.encode(&service.ids.next()[..KEY_BYTES]));
+    let extra = key.as_ref().map(|key| Header { name: "sec-websocket-key", value: key.as_bytes() });
+    let fields = parts.headers.iter();
+    let fields = fields.map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() });
+    let mut slots = [EMPTY_HEADER; HEADERS_CEILING];
     let mut count = 0;
     for field in fields.chain(extra) {
         match slots.get_mut(count) {
@@ -92,24 +91,94 @@ fn plan(service: &Service, visitor: &Visitor, parts: &Parts, ends: bool) -> Plan
         path.as_bytes(),
         &slots[..count],
         ends || protocol.is_some(),
-        limits,
+        &serving.limits,
     );
     match read {
         Ok(mut head) => {
             head.upgrade = protocol.map(str::as_bytes);
-            decide(service, &serving, visitor, &head)
+            decide(service, &serving, visitor, came, &head)
         }
         Err(refused) => refuse(refused),
     }
 }
 
-async fn forward(service: &Service, sending: &RefCell<Sending>, forward: Forward, stream: RecvStream) {
-    let serving = forward.serving;
-    let site = serving.generation.site(forward.site);
+/// How an exchange ended for a stream.
+enum Outcome<'a> {
+    /// The response is complete, or the stream was reset. With a reason when it did not end as it should have.
+    Over(Option<&'static str>),
+    /// Nothing was sent.
+    Unanswered(Failure),
+    /// The site server switched protocols; the head that says so is still to be sent, and then `first`.
+    Tunnel { upstream: Connection, head: Option<Response<()>>, first: Buffer, body: Box<Http2Body<'a>> },
+}
+
+async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: Forward, stream: RecvStream) {
+    let scheme = forward.scheme;
+    let head_only = forward.kind.head;
+    let hsts = forward.serving.generation.site(forward.site).hsts_on(scheme).map(<[u8]>::to_vec);
+    let request = std::mem::take(&mut forward.request);
+    let outcome = {
+        let mut work = pin!(exchange(service, sending, &forward, request, stream));
+        let mut reset = pin!(poll_fn(|context| sending.borrow_mut().poll_reset(context)));
+        match first(work.as_mut(), reset.as_mut()).await {
+            First::Left(outcome) => outcome,
+            // An exchange that is dropped takes its connection to the site server along: what was in flight on
+            // it is of no use to anybody.
+            First::Right(()) => {
+                service.counters.http2_streams_reset.add(1);
+                Outcome::Over(Some("client_reset"))
+            }
+        }
+    };
+    let Forward { record, serving, .. } = forward;
+    match outcome {
+        Outcome::Over(reason) => record.end(service, reason),
+        Outcome::Unanswered(failure) => {
+            tracing::debug!(
+                reason = failure.reason(),
+                status = failure.status(),
+                "no answer from a site server"
+            );
+            let told = (record, failure.reason());
+            let hsts = hsts.as_deref();
+            let page = Answer::failed(service, told, failure.status(), head_only, Reuse::Keep, true, hsts);
+            answer(service, sending, scheme, page).await;
+        }
+        Outcome::Tunnel { upstream, head, first, mut body } => {
+            // A tunnel may last for days; the generation must not.
+            drop(serving);
+            let idle = service.timeouts().tunnel_idle;
+            let mut responder =
+                Http2Responder { sending, service, site: None, scheme, idle, head, trailers: None };
+            body.allowed = u64::MAX;
+            let account = &record.account;
+            let ended =
+                tunnel::run(&mut responder, &mut body, upstream, first, account, &service.local).await;
+            if ended.is_err() {
+                sending.borrow_mut().reset(Reason::CANCEL);
+            }
+            let reason = ended.err().map(|error| match error.kind() {
+                io::ErrorKind::TimedOut => "tunnel_idle",
+                io::ErrorKind::BrokenPipe => "client_gone",
+                _ => "upstream_cut",
+            });
+            record.end(service, reason);
+        }
+    }
+}
+
+async fn exchange<'a>(
+    service: &'a Service,
+    sending: &RefCell<Sending>,
+    forward: &Forward,
+    request: Buffer,
+    stream: RecvStream,
+) -> Outcome<'a> {
+    let site = forward.serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
     let mut responder = Http2Responder {
         sending,
-        local: &service.local,
+        service,
         site: Some(site),
         scheme: forward.scheme,
         idle,
@@ -117,76 +186,54 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, forward: Forward
         trailers: None,
     };
     let exchange = Exchange {
-        all: &serving.upstreams,
+        all: &forward.serving.upstreams,
         upstreams: &site.upstreams,
         kind: forward.kind,
         repeatable: forward.repeatable,
         body: forward.body,
+        account: &forward.record.account,
     };
     let length = match forward.body {
         BodyEnd::Length(length) => Some(length),
         _ => None,
     };
-    let mut body = Http2Body::new(
-        stream,
-        (&service.local, &service.counters),
-        idle,
-        length,
-        site.request_body_bytes_max,
-    );
-    let has_body = !forward.body.is_empty();
-    let rest = has_body.then_some(&mut body);
-    let ended = service.proxy.exchange(&exchange, forward.request, rest, &mut responder).await;
-    match ended {
-        Ended::Answered { .. } => service.counters.requests_forwarded.add(1),
-        Ended::Unanswered(failure) => {
-            tracing::debug!(
-                reason = failure.reason(),
-                status = failure.status(),
-                "no answer from a site server"
-            );
-            let page = Answer::failed(service, failure.status(), forward.kind.head, Reuse::Keep, true);
-            answer(&mut own_answer(service, sending, forward.scheme), page).await;
+    let ours = (&service.local, &*service.counters);
+    let mut body = Http2Body::new(stream, ours, idle, length, site.request_body_bytes_max);
+    let rest = (!forward.body.is_empty()).then_some(&mut body);
+    match service.proxy.exchange(&exchange, request, rest, &mut responder).await {
+        Ended::Answered { .. } => {
+            service.counters.requests_forwarded.add(1);
+            Outcome::Over(None)
         }
-        // Half a response must not look whole (RFC 9113 §8.1).
-        Ended::Cut(Cut::Upstream) => sending.borrow_mut().reset(Reason::INTERNAL_ERROR),
-        Ended::Cut(Cut::Downstream) => sending.borrow_mut().reset(Reason::CANCEL),
+        Ended::Unanswered(failure) => Outcome::Unanswered(failure),
+        Ended::Cut(cut) => {
+            // Half a response must not look whole (RFC 9113 §8.1).
+            let reason = if cut == Cut::Upstream { Reason::INTERNAL_ERROR } else { Reason::CANCEL };
+            sending.borrow_mut().reset(reason);
+            Outcome::Over(Some(cut.reason()))
+        }
         Ended::Tunnel { upstream, first } => {
-            body.allowed = u64::MAX;
-            responder.idle = service.timeouts().tunnel_idle;
-            responder.site = None;
-            let tunnel = tunnel::run(&mut responder, &mut body, upstream, first, &service.local);
-            if tunnel.await.is_err() {
-                sending.borrow_mut().reset(Reason::CANCEL);
-            }
+            Outcome::Tunnel { upstream, head: responder.head.take(), first, body: Box::new(body) }
         }
-    }
-}
-
-fn own_answer<'a>(service: &'a Service, sending: &'a RefCell<Sending>, scheme: Scheme) -> Http2Responder<'a> {
-    Http2Responder {
-        sending,
-        local: &service.local,
-        site: None,
-        scheme,
-        idle: service.timeouts().body_idle,
-        head: None,
-        trailers: None,
     }
 }
 
 /// Our answers are written once, in the form of HTTP/1.1, and take the way of those of site servers.
-async fn answer(responder: &mut Http2Responder<'_>, mut answer: Answer) {
-    let mut slots = header_slots();
+async fn answer(service: &Service, sending: &RefCell<Sending>, scheme: Scheme, mut answer: Answer) {
+    let idle = service.timeouts().body_idle;
+    let mut responder =
+        Http2Responder { sending, service, site: None, scheme, idle, head: None, trailers: None };
     let kind = RequestKind { head: answer.head_only, upgrade: false };
-    let head = match parse_response(answer.bytes.filled(), &mut slots, kind, &Limits::default()) {
-        Ok(Some(head)) => head,
+    let mut slots = header_slots();
+    let head_bytes = match parse_response(answer.bytes.filled(), &mut slots, kind, &Limits::default()) {
+        Ok(Some(head)) => {
+            responder.write_head(&head, &mut Vec::new());
+            head.head_bytes
+        }
         // What we write we can read; were it not so, the stream would be the least to lose.
-        Ok(None) | Err(_) => return responder.sending.borrow_mut().reset(Reason::INTERNAL_ERROR),
+        Ok(None) | Err(_) => return sending.borrow_mut().reset(Reason::INTERNAL_ERROR),
     };
-    let head_bytes = head.head_bytes;
-    responder.write_head(&head, &mut Vec::new());
     answer.bytes.consume(head_bytes);
-    // A client that has gone needs no answer.
-    let _ = responder.send(&mut answer.bytes, true).await;
+    let sent = responder.send(&mut answer.bytes, true).await;
+    answer.record.end(service, answer.reason.or(sent.is_err().then_some("client_gone")));
 }

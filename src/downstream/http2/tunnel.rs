@@ -7,7 +7,7 @@ use std::pin::pin;
 use super::body::Http2Body;
 use super::responder::Http2Responder;
 use crate::net::{Buffer, Local};
-use crate::proxy::{BodyFailure, BodyRead, First, RequestBody as _, Responder as _, first};
+use crate::proxy::{Account, BodyFailure, BodyRead, First, RequestBody as _, Responder as _, first};
 use crate::upstream::Connection;
 
 /// Relays both ways until both sides have ended, one has failed, or nothing moved for `responder.idle`.
@@ -17,6 +17,7 @@ pub(super) async fn run(
     body: &mut Http2Body<'_>,
     upstream: Connection,
     mut to_client: Buffer,
+    account: &Account,
     local: &Local,
 ) -> io::Result<()> {
     let server = &upstream.socket;
@@ -26,6 +27,7 @@ pub(super) async fn run(
     // When the site server last sent something: a client may be silent meanwhile.
     let heard_ms = Cell::new(local.clock.now_ms());
     let down = async {
+        add(&account.response_bytes, to_client.len());
         // The head leaves even when nothing was read ahead.
         responder.send(&mut to_client, false).await?;
         loop {
@@ -35,6 +37,7 @@ pub(super) async fn run(
                 return responder.send(&mut Buffer::default(), true).await;
             }
             heard_ms.set(local.clock.now_ms());
+            add(&account.response_bytes, piece.len());
             responder.send(&mut piece, false).await?;
         }
     };
@@ -43,13 +46,16 @@ pub(super) async fn run(
             let mut piece = local.buffers.small();
             let read = match body.read(&mut piece).await {
                 Ok(read) => read,
-                Err(BodyFailure::TimedOut) if heard_ms.get() + idle.as_millis() as u64 > local.clock.now_ms() => {
+                Err(BodyFailure::TimedOut)
+                    if heard_ms.get() + idle.as_millis() as u64 > local.clock.now_ms() =>
+                {
                     continue;
                 }
                 Err(BodyFailure::TimedOut) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(_) => return Err(io::ErrorKind::BrokenPipe.into()),
             };
             server.extend_read(until());
+            add(&account.request_bytes, piece.len());
             server.send(&mut piece, until).await?;
             if read == BodyRead::End {
                 server.finish();
@@ -63,4 +69,8 @@ pub(super) async fn run(
         First::Right(Ok(())) => down.await,
         First::Left(failed) | First::Right(failed) => failed,
     }
+}
+
+fn add(count: &Cell<u64>, more: usize) {
+    count.set(count.get() + more as u64);
 }
