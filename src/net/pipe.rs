@@ -83,6 +83,15 @@ impl Pipe {
         self.0.outbound.take()
     }
 
+    /// Puts bytes of ours behind those of the protocol, which has come to its end.
+    pub fn say(&self, last: &[u8]) {
+        let mut outbound = self.0.outbound.borrow_mut();
+        if !outbound.has_block() {
+            *outbound = self.0.local.buffers.small();
+        }
+        outbound.append(last);
+    }
+
     /// Whether, since the last call, the protocol was given something it had asked for in vain.
     pub fn moved(&self) -> bool {
         self.0.moved.replace(false)

@@ -177,8 +177,11 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
         };
         match protocol {
             Protocol::Open(connection) => connection.abrupt_shutdown(reason),
-            // Nobody is there who would read a frame.
-            _ => self.pipe.end(),
+            // Before its preface is whole the protocol cannot say it.
+            _ => {
+                self.pipe.end();
+                self.pipe.say(&goaway(reason));
+            }
         }
     }
 
@@ -260,6 +263,15 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
 enum Goodbye {
     No,
     Said,
+}
+
+/// A GOAWAY frame (RFC 9113 §6.8): no stream was or will be processed.
+fn goaway(reason: Reason) -> [u8; 17] {
+    let mut frame = [0; 17];
+    frame[2] = 8;
+    frame[3] = 7;
+    frame[13..].copy_from_slice(&u32::from(reason).to_be_bytes());
+    frame
 }
 
 /// Calls `before` before each poll of the future.

@@ -69,6 +69,8 @@ impl Budget {
 pub(super) struct Meter {
     // Octets to skip: of the preface, or of a frame's payload.
     skip: u64,
+    // The preface has not passed yet.
+    greeting: bool,
     head: [u8; FRAME_HEAD_BYTES],
     // Octets of `head` that are there.
     filled: usize,
@@ -90,6 +92,7 @@ impl Meter {
     pub(super) fn new(now_ms: u64) -> Meter {
         Meter {
             skip: PREFACE_BYTES,
+            greeting: true,
             head: [0; FRAME_HEAD_BYTES],
             filled: 0,
             in_head: false,
@@ -104,9 +107,9 @@ impl Meter {
         }
     }
 
-    /// Whether a frame's head or the head of a request has begun and is not whole: what must not take for ever.
+    /// Whether the preface, a frame's head or the head of a request has begun and is not whole: what must not take for ever.
     pub(super) fn is_inside_head(&self) -> bool {
-        self.filled > 0 || self.in_head || (self.head_payload && self.skip > 0)
+        self.filled > 0 || self.in_head || (self.skip > 0 && (self.head_payload || self.greeting))
     }
 
     /// Takes note of what was received.
@@ -124,6 +127,7 @@ impl Meter {
                 let skipped = self.skip.min(bytes.len() as u64);
                 bytes = &bytes[skipped as usize..];
                 self.skip -= skipped;
+                self.greeting &= self.skip > 0;
                 continue;
             }
             let taken = (FRAME_HEAD_BYTES - self.filled).min(bytes.len());
@@ -227,7 +231,8 @@ mod tests {
             meter.read(&bytes[..split], 0).unwrap();
             let after_heads = split.saturating_sub(all.len());
             let expected = match split {
-                _ if split <= PREFACE.len() => false,
+                _ if split < PREFACE.len() => true,
+                _ if split == PREFACE.len() => false,
                 _ if split < all.len() => true,
                 _ => (1..FRAME_HEAD_BYTES).contains(&after_heads),
             };
