@@ -1,0 +1,126 @@
+//! Who seals and opens on a TLS connection: rustls, and our own record layer once a TLS 1.3 handshake is over.
+
+use std::io::{self, Read};
+
+use rustls::server::ServerConnection;
+
+use super::buffer::Buffer;
+use crate::tls::{Records, TrafficSecrets};
+
+pub(super) enum Session {
+    /// The handshake and what goes with it; all of TLS 1.2.
+    Rustls(Box<RustlsSession>),
+    Records(Records),
+    /// It could not be taken over. Nothing can be sent or received.
+    Lost,
+}
+
+pub(super) struct RustlsSession {
+    pub(super) connection: ServerConnection,
+    /// There when the handshake was one of TLS 1.3.
+    pub(super) secrets: Option<TrafficSecrets>,
+    pub(super) fed: RecordBoundary,
+}
+
+impl Session {
+    /// Goes on without rustls, when the handshake was one of TLS 1.3 and nothing is left inside rustls.
+    pub(super) fn take_over(&mut self) {
+        let Session::Rustls(rustls) = self else { return };
+        let connection = &mut rustls.connection;
+        let ready = rustls.secrets.is_some()
+            && rustls.fed.is_at_end()
+            && !connection.is_handshaking()
+            && !connection.wants_write()
+            // Neither data nor the client's close_notify.
+            && matches!(connection.reader().into_first_chunk(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if !ready {
+            return;
+        }
+        let Session::Rustls(rustls) = std::mem::replace(self, Session::Lost) else { return };
+        let RustlsSession { connection, secrets, .. } = *rustls;
+        if let Some(records) = secrets.and_then(|secrets| Records::take_over(connection, secrets)) {
+            *self = Session::Records(records);
+        }
+    }
+}
+
+/// Plaintext that was read.
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    pub(super) ended: bool,
+}
+
+impl RustlsSession {
+    pub(super) fn take_plaintext(&mut self, into: &mut Buffer) -> io::Result<Taken> {
+        let mut bytes = 0;
+        while into.spare() > 0 {
+            match self.connection.reader().read(into.spare_mut()) {
+                Ok(0) => return Ok(Taken { bytes, ended: true }),
+                Ok(read) => {
+                    into.grow(read);
+                    bytes += read;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Ok(Taken { bytes, ended: true });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Taken { bytes, ended: false })
+    }
+}
+
+/// Follows the records in a stream of bytes: rustls keeps the beginning of one that is not whole, and does not
+/// say so.
+#[derive(Default)]
+pub(super) struct RecordBoundary {
+    header: [u8; 5],
+    header_bytes: usize,
+    // Of the record's content, after its header.
+    left: usize,
+}
+
+impl RecordBoundary {
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+        loop {
+            let skipped = self.left.min(bytes.len());
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let Some((&first, rest)) = bytes.split_first() else { return };
+            self.header[self.header_bytes] = first;
+            self.header_bytes += 1;
+            bytes = rest;
+            if self.header_bytes == self.header.len() {
+                self.header_bytes = 0;
+                self.left = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+            }
+        }
+    }
+
+    /// Whether all records that began are whole.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.left == 0 && self.header_bytes == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_end_where_their_lengths_say_however_they_are_cut() {
+        let stream =
+            [&[22, 3, 1, 0, 4, 1, 2, 3, 4][..], &[23, 3, 3, 0, 0], &[23, 3, 3, 1, 0], &[7; 256]].concat();
+        let ends = [0, 9, 14, 14 + 5 + 256];
+        for piece in 1..stream.len() {
+            let mut boundary = RecordBoundary::default();
+            let mut passed = 0;
+            for part in stream.chunks(piece) {
+                boundary.pass(part);
+                passed += part.len();
+                assert_eq!(boundary.is_at_end(), ends.contains(&passed), "{passed} in pieces of {piece}");
+            }
+        }
+    }
+}
