@@ -241,6 +241,9 @@ pub struct Site {
     pub is_permanent: bool,
     /// Cookies that gain `Secure` on HTTPS when `is_secure`.
     pub session_cookies: Vec<String>,
+    /// `Sealed` only with `is_secure` and `ssl`.
+    pub session_protection: SessionProtection,
+    pub path_reading: PathReading,
     /// For `z_language` and language prefixes; when empty there are no prefixes, and `z_language` takes any
     /// code of ISO 639-1.
     pub languages: Vec<String>,
@@ -303,6 +306,24 @@ impl Site {
             _ => None,
         }
     }
+}
+
+/// How `is_secure` keeps the session cookies of a site to HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionProtection {
+    /// By their attribute: browsers send them on HTTPS alone.
+    Secure,
+    /// Their values, too, mean nothing elsewhere: sealed here, and opened on HTTPS alone.
+    Sealed,
+}
+
+/// The target that the site server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathReading {
+    /// As it was received.
+    Raw,
+    /// As rules read it: it cannot be read in another way.
+    Normalized,
 }
 
 /// A host of a site, with its place.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, ListenerSettings};
+use super::{Config, ListenerSettings, PathReading};
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
+use crate::sealing::{Binding, SharedKeys};
 use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
@@ -25,6 +26,8 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// What seals session cookies; outlives the generation.
+    pub sealing: Arc<SharedKeys>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
@@ -58,7 +61,17 @@ pub struct ServedSite {
     pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
     pub session_cookies: Vec<String>,
+    /// Their values are sealed: what for, in the same order.
+    pub sealing: Option<Box<[Binding]>>,
+    pub path_reading: PathReading,
     pub request_body_bytes_max: u64,
+}
+
+impl ServedSite {
+    /// The value of `Strict-Transport-Security` for a response: on HTTPS alone (RFC 6797 §7.2).
+    pub fn hsts_on(&self, scheme: Scheme) -> Option<&[u8]> {
+        self.hsts.as_deref().filter(|_| scheme == Scheme::Https)
+    }
 }
 
 /// The TLS side of a site: what a connection keeps of the generation its handshake was in.
@@ -78,7 +91,7 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`.
+    /// `kept`: what outlives generations: sessions, the clock that dates them, and keys. `served`: one for each site, in the order of `sites`.
     /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
@@ -86,7 +99,7 @@ impl Generation {
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates): (Sessions, Arc<dyn Clock>),
+        (sessions, dates, sealing): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>),
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
@@ -98,6 +111,7 @@ impl Generation {
             endpoints,
             sessions,
             dates,
+            sealing,
             listeners,
             served,
             names,

@@ -161,8 +161,10 @@ pub(super) static SITE: Keys = Keys {
         key("is_ssl", Shown::Flag(&defaults::IS_SSL)),
         key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
         key("session_cookies", Shown::Absent("none")),
+        key("session_protection", Shown::Word(|| defaults::SESSION_PROTECTION.word().to_owned())),
         key("languages", Shown::Absent("none")),
         key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
+        key("path_reading", Shown::Word(|| defaults::PATH_READING.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
@@ -171,14 +173,7 @@ pub(super) static SITE: Keys = Keys {
         key("dispatch_files", Shown::Absent("none")),
         key("dispatch", Shown::Absent("none")),
     ],
-    unavailable: &[
-        "balance",
-        "client_auth",
-        "health_check",
-        "path_reading",
-        "rewrite_location",
-        "session_protection",
-    ],
+    unavailable: &["balance", "client_auth", "health_check", "rewrite_location"],
 };
 
 pub(super) static HSTS: Keys = Keys {

@@ -99,6 +99,8 @@ messages! {
 
     "no-https-listener" NoHttpsListener { site: String }
     "without-ssl" WithoutSsl { key: &'static str, site: String }
+    "sealed-without-secure" SealedWithoutSecure { site: String }
+    "seals-nothing" SealsNothing { site: String }
     "rule-without-ssl" RuleWithoutSsl { rule: String, site: String }
     "http-rule-under-hsts" HttpRuleUnderHsts { rule: String, site: String }
 

@@ -290,6 +290,16 @@ impl What {
                 "only for HTTPS",
                 format!("remove `{key}`, or write ssl = true"),
             ),
+            Self::SealedWithoutSecure { site } => words(
+                format!("`session_protection` has no meaning: site \"{site}\" has is_secure = false"),
+                "session cookies are not kept to HTTPS there",
+                "write is_secure = true, or leave `session_protection` out",
+            ),
+            Self::SealsNothing { site } => words(
+                format!("site \"{site}\" has no `session_cookies` to seal"),
+                "nothing is protected",
+                "write session_cookies = [\"z_sid\"] with the names of its cookies",
+            ),
             Self::RuleWithoutSsl { rule, site } => words(
                 format!("rule \"{rule}\" wants HTTPS, but site \"{site}\" has ssl = false"),
                 "there is nowhere to redirect to",

@@ -9,13 +9,15 @@ use bytes::Bytes;
 
 use super::StartFailure;
 use super::failure::ResolveFailure;
+use super::sealing;
 use crate::certs::{self, CertificateWarning};
 use crate::config::{
-    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
-    Upstream, UpstreamHost, UpstreamId,
+    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, SessionProtection, Site,
+    SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
+use crate::sealing::Binding as SealedFor;
 use crate::tls::{
     self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
     TicketKeys, TlsProblem, Versions,
@@ -52,6 +54,13 @@ pub fn build(
     let sessions = sessions(&config, &dates, before)
         .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
 
+    let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
+    if seals(&config) {
+        sealing::KeyFile::in_directory(&config.state_directory)
+            .look(&sealing)
+            .map_err(StartFailure::Sealing)?;
+    }
+
     let mut served = Vec::with_capacity(config.sites.len());
     let mut problems = Vec::new();
     let parts = config.sites.iter().zip(policies).zip(certificates).zip(upstreams);
@@ -75,7 +84,15 @@ pub fn build(
     let settings = written.map(|listener| listener.settings.clone());
     let listeners = addresses.iter().copied().zip(settings).collect();
     let number = before.map_or(1, |before| before.number + 1);
-    Ok(Generation::new(number, config, sites, endpoints, served, (sessions, dates), (listeners, outside)))
+    Ok(Generation::new(
+        number,
+        config,
+        sites,
+        endpoints,
+        served,
+        (sessions, dates, sealing),
+        (listeners, outside),
+    ))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -107,6 +124,9 @@ impl fmt::Display for Summary {
 /// # Errors
 /// As [`build`].
 pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFailure> {
+    if seals(&config) {
+        sealing::KeyFile::in_directory(&config.state_directory).verify().map_err(StartFailure::Sealing)?;
+    }
     let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
@@ -125,8 +145,16 @@ fn serve(site: &Site, tls: Option<Arc<SiteTls>>, upstreams: Vec<UpstreamId>) -> 
         tls,
         hsts: site.hsts.map(|hsts| Bytes::from(hsts.to_string())),
         session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
+        sealing: (site.session_protection == SessionProtection::Sealed)
+            .then(|| site.session_cookies.iter().map(|cookie| SealedFor::of(&site.name, cookie)).collect()),
+        path_reading: site.path_reading,
         request_body_bytes_max: site.request_body_bytes_max,
     }
+}
+
+/// Whether any site seals its session cookies.
+pub fn seals(config: &Config) -> bool {
+    config.sites.iter().any(|site| site.session_protection == SessionProtection::Sealed)
 }
 
 fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {

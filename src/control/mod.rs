@@ -8,6 +8,7 @@ mod generation;
 mod listen;
 mod process;
 mod reload;
+mod sealing;
 mod signals;
 mod workers;
 

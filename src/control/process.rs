@@ -19,6 +19,7 @@ use super::StartFailure;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
+use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::workers::{Workers, log_ring};
 use crate::config::{self, Config, Generation};
@@ -66,6 +67,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     let mut warnings = Vec::new();
     let generation = Arc::new(generation::build(config, &addresses, None, &mut warnings)?);
     log_warnings(&warnings);
+    let mut key_keeper = KeyKeeper::default();
+    key_keeper.keep(&generation).map_err(StartFailure::System)?;
 
     let (events, inbox) = channel();
     // The receiver lives as long as the process serves.
@@ -85,6 +88,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         bound,
         generation,
         outdated: Vec::new(),
+        key_keeper,
         reloading: Reloading::No,
         installing: None,
     };
@@ -125,6 +129,7 @@ struct Process<'a> {
     generation: Arc<Generation>,
     /// Earlier ones that may still be in use.
     outdated: Vec<Arc<Generation>>,
+    key_keeper: KeyKeeper,
     reloading: Reloading,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
@@ -221,6 +226,9 @@ impl Process<'_> {
             tracing::info!("listening no more on {}://{address}", scheme.as_str());
         }
         generation::adopt(&generation);
+        if let Err(error) = self.key_keeper.keep(&generation) {
+            tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
+        }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;
         (self.reloaded)(&generation.config);

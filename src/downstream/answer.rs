@@ -23,22 +23,27 @@ pub(super) struct Answer {
 
 impl Answer {
     /// To a request that was read and decided on. `reuse`: `Close` when no other request can fare better on
-    /// this connection; otherwise what the head says.
+    /// this connection; otherwise what the head says. `hsts`: that of the host's site, on HTTPS.
     pub(super) fn error(
         service: &Service,
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
-        status: u16,
-        reason: &'static str,
+        (status, reason): (u16, &'static str),
+        hsts: Option<&[u8]>,
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, head, reuse, status, write_error)
+        Answer::write(service, head, reuse, status, hsts, write_error)
     }
 
-    pub(super) fn redirect(service: &Service, head: &RequestHead<'_, '_>, redirect: &Redirect<'_>) -> Answer {
+    pub(super) fn redirect(
+        service: &Service,
+        head: &RequestHead<'_, '_>,
+        redirect: &Redirect<'_>,
+        hsts: Option<&[u8]>,
+    ) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, head, head.reuse, redirect.status, |out, answer| {
+        Answer::write(service, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
@@ -47,7 +52,7 @@ impl Answer {
     pub(super) fn malformed(service: &Service, status: u16, reason: &'static str) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::failed(service, status, false, Reuse::Close, false)
+        Answer::failed(service, status, false, Reuse::Close, false, None)
     }
 
     /// To a request whose exchange failed; the request's body is done with or the connection ends.
@@ -58,6 +63,7 @@ impl Answer {
         head_only: bool,
         reuse: Reuse,
         whole: bool,
+        hsts: Option<&[u8]>,
     ) -> Answer {
         let date = service.local.clock.date();
         let id = service.ids.next();
@@ -68,7 +74,7 @@ impl Answer {
             date: &date,
             head_only,
             request_id: &id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
@@ -80,6 +86,7 @@ impl Answer {
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
         status: u16,
+        hsts: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
@@ -100,7 +107,7 @@ impl Answer {
             date: &date,
             head_only: head.method == "HEAD",
             request_id: &id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let whole = head.body.is_empty();

@@ -157,7 +157,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
     let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
         stream,
-        local: &service.local,
+        service,
         site,
         scheme: forward.scheme,
         version: forward.version,
@@ -209,7 +209,8 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
             );
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
-            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, body.is_none());
+            let (whole, hsts) = (body.is_none(), site.hsts_on(forward.scheme));
+            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, whole, hsts);
             drop(body);
             self::answer(service, stream, page, input).await
         }

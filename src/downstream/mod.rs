@@ -18,6 +18,7 @@ mod request_id;
 mod responder;
 mod service;
 mod serving;
+mod session_cookies;
 
 pub use live_settings::LiveSettings;
 pub use service::Service;

@@ -4,7 +4,9 @@
 
 use std::rc::Rc;
 
-use crate::dispatch::{Action, Handshake, Question, SiteId};
+use crate::config::{PathReading, ServedSite};
+use crate::dispatch::{Action, Handshake, Question, SiteId, write_normalized};
+use crate::http::cookies::Judge;
 use crate::http::{BodyEnd, Forwarded, Hop, Reuse, Scheme, Told, Version};
 use crate::http1::{
     BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
@@ -17,6 +19,7 @@ use super::Visitor;
 use super::answer::Answer;
 use super::service::Service;
 use super::serving::Serving;
+use super::session_cookies::SessionCookies;
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -88,7 +91,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         None => Told::default(),
         Some(Ok(told)) => told,
         Some(Err(bad)) => {
-            return Plan::Answer(Answer::error(service, head, head.reuse, 400, bad.reason()));
+            return Plan::Answer(Answer::error(service, head, head.reuse, (400, bad.reason()), None));
         }
     };
     let scheme = told.scheme.unwrap_or(visitor.scheme);
@@ -101,21 +104,28 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         target: head.path_and_query(),
     };
     let decision = generation.sites.decide(&question);
+    // Answers of ours carry it, too: the redirect of an alias may be all a browser ever gets there.
+    let hsts = decision.site.and_then(|site| generation.site(site).hsts_on(scheme));
     match decision.action {
         Action::Forward => {}
-        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect)),
-        Action::NotFound => return Plan::Answer(Answer::error(service, head, head.reuse, 404, "no_rule")),
+        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect, hsts)),
+        Action::NotFound => {
+            return Plan::Answer(Answer::error(service, head, head.reuse, (404, "no_rule"), hsts));
+        }
         Action::Refuse(refusal) => {
             // A handshake that counts no more is one for every request: the client must begin with a new one.
             let outdated = handshake.is_some_and(|handshake| handshake.site.is_none());
             let reuse = if outdated { Reuse::Close } else { head.reuse };
-            return Plan::Answer(Answer::error(service, head, reuse, refusal.status(), refusal.reason()));
+            let why = (refusal.status(), refusal.reason());
+            // Refused by what the handshake was: it is not this site's to say.
+            let hsts = hsts.filter(|_| refusal.status() == 400);
+            return Plan::Answer(Answer::error(service, head, reuse, why, hsts));
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
     let served = generation.site(site);
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
-        return Plan::Answer(Answer::error(service, head, head.reuse, 413, "body_too_large"));
+        return Plan::Answer(Answer::error(service, head, head.reuse, (413, "body_too_large"), hsts));
     }
     let request_id = service.ids.next();
     let forwarded = Forwarded {
@@ -126,15 +136,21 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         request_id: &request_id,
         trusted: trusted.then(|| Hop { scheme: visitor.scheme, host: head.authority() }),
     };
+    let mut normalized = service.target_scratch.borrow_mut();
+    let target = forwarded_target(served, head.path_and_query(), &mut normalized);
+    let sealing = SessionCookies::of(service, served, scheme);
+    let judge = sealing
+        .as_ref()
+        .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.incoming(name, value, out));
     let outbound = Outbound {
-        target: head.path_and_query(),
+        target,
         forwarded: &forwarded,
         body: head.body,
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
         host: authority,
         set: &[],
-        cookies: None,
+        cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
     };
     let mut written = service.scratch.borrow_mut();
     written.clear();
@@ -154,6 +170,15 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         version: head.version,
         reuse: head.reuse,
     })
+}
+
+/// The target as the site server gets it. `*` has no path to normalize.
+fn forwarded_target<'a>(site: &ServedSite, target: &'a [u8], normalized: &'a mut Vec<u8>) -> &'a [u8] {
+    normalized.clear();
+    match site.path_reading {
+        PathReading::Normalized if write_normalized(target, normalized) => normalized,
+        PathReading::Raw | PathReading::Normalized => target,
+    }
 }
 
 /// Moves what was read of the body behind the head it goes with, so that both leave in one send.

@@ -9,6 +9,7 @@ use monoio::net::TcpStream;
 
 use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
+use super::session_cookies::WorkerKeys;
 use super::{LiveSettings, Visitor};
 use super::{handshake, http1};
 use crate::config::{Generation, Timeouts};
@@ -28,6 +29,9 @@ pub struct Service {
     pub(super) ids: RequestIds,
     // Heads and answers are written here first; never held across an await.
     pub(super) scratch: RefCell<Vec<u8>>,
+    // Targets are normalized here; likewise.
+    pub(super) target_scratch: RefCell<Vec<u8>>,
+    pub(super) keys: WorkerKeys,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -49,12 +53,16 @@ impl Service {
         let pool = Pool::new(pool_limits(&generation), local.clone());
         let limits = proxy_limits(&generation);
         counters.generation.set(generation.number);
+        let keys = WorkerKeys::default();
+        keys.refresh(&generation.sealing);
         Service {
             serving: RefCell::new(Rc::new(Serving::new(generation, &pool))),
             proxy: Proxy::new(pool, limits, local.clone(), counters.clone()),
             local,
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
+            target_scratch: RefCell::default(),
+            keys,
             worker,
             open: Rc::default(),
             workers,
@@ -68,6 +76,7 @@ impl Service {
     pub fn install(&self, generation: Arc<Generation>) {
         self.proxy.set_limits(proxy_limits(&generation));
         self.counters.generation.set(generation.number);
+        self.keys.refresh(&generation.sealing);
         let serving = Rc::new(Serving::new(generation, self.proxy.pool()));
         self.serving.replace(serving);
     }
@@ -113,6 +122,7 @@ impl Service {
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
         self.counters.sends.set(self.local.sends());
+        self.keys.refresh(&self.serving.borrow().generation.sealing);
         // One worker is enough for what all share.
         if self.worker == 0 {
             match &self.serving.borrow().generation.sessions {

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod reload;
 mod rings;
+mod sealing;
 mod sends;
 mod sessions;
 mod sites;

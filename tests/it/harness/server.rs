@@ -24,6 +24,7 @@ pub struct Setup {
     flags: Vec<String>,
     command: Vec<String>,
     program: String,
+    state: Option<PathBuf>,
     top: String,
     directory: TempDir,
 }
@@ -39,6 +40,7 @@ impl Setup {
             flags: Vec::new(),
             command: Vec::new(),
             program: PROGRAM.to_owned(),
+            state: None,
             top: String::new(),
             directory: TempDir::with_prefix("portcullis-it-").expect("a temporary directory"),
         }
@@ -106,6 +108,12 @@ impl Setup {
         self
     }
 
+    /// In place of a directory of its own, which goes when it has ended.
+    pub fn state_directory(mut self, path: &Path) -> Setup {
+        self.state = Some(path.to_owned());
+        self
+    }
+
     /// Where the configuration will stand; files written here can be named by it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -122,7 +130,7 @@ impl Setup {
     fn write(&self) -> PathBuf {
         let text = format!(
             "state_directory = {:?}\nworkers = {}\ndrain_timeout = {:?}\nlog = \"debug\"\nlisten = {{ {} }}\n{}{}{}",
-            self.directory().join("state"),
+            self.state.clone().unwrap_or_else(|| self.directory().join("state")),
             self.workers,
             self.drain_timeout,
             self.listen,
