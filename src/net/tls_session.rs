@@ -1,6 +1,6 @@
 //! Who seals and opens on a TLS connection: rustls, and our own record layer once a TLS 1.3 handshake is over.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use rustls::server::ServerConnection;
 
@@ -23,24 +23,32 @@ pub(super) struct RustlsSession {
 }
 
 impl Session {
-    /// Goes on without rustls, when the handshake was one of TLS 1.3 and nothing is left inside rustls.
-    pub(super) fn take_over(&mut self) {
-        let Session::Rustls(rustls) = self else { return };
+    /// Goes on without rustls, when the handshake was one of TLS 1.3 and nothing is left inside rustls. True: it
+    /// has something to send first.
+    pub(super) fn take_over(&mut self) -> bool {
+        let Session::Rustls(rustls) = self else { return false };
         let connection = &mut rustls.connection;
-        let ready = rustls.secrets.is_some()
-            && rustls.fed.is_at_end()
-            && !connection.is_handshaking()
-            && !connection.wants_write()
-            // Neither data nor the client's close_notify.
-            && matches!(connection.reader().into_first_chunk(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        if !ready {
-            return;
+        if rustls.secrets.is_none() || connection.is_handshaking() {
+            return false;
         }
-        let Session::Rustls(rustls) = std::mem::replace(self, Session::Lost) else { return };
+        // The answer to a key update waits inside for data: writing none brings it out.
+        if connection.writer().write(&[]).is_err() || connection.wants_write() {
+            return connection.wants_write();
+        }
+        // Neither data nor the client's close_notify was left unread.
+        let unread = match connection.reader().into_first_chunk() {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        };
+        if unread || !rustls.fed.is_at_end() {
+            return false;
+        }
+        let Session::Rustls(rustls) = std::mem::replace(self, Session::Lost) else { return false };
         let RustlsSession { connection, secrets, .. } = *rustls;
         if let Some(records) = secrets.and_then(|secrets| Records::take_over(connection, secrets)) {
             *self = Session::Records(records);
         }
+        false
     }
 }
 

@@ -143,7 +143,10 @@ impl TlsStream {
         if self.has_input() {
             return Ok(());
         }
-        self.take_over();
+        if self.take_over() && !self.holds_tickets.get() {
+            self.flush(|| until).await?;
+            self.take_over();
+        }
         self.socket.idle(until).await
     }
 
@@ -266,10 +269,10 @@ impl TlsStream {
         self.rustls(waiting).unwrap_or(false)
     }
 
-    fn take_over(&self) {
-        if self.ciphertext.borrow().is_empty() && !self.sending.get() {
-            self.session.borrow_mut().take_over();
-        }
+    /// As [`Session::take_over`].
+    fn take_over(&self) -> bool {
+        let quiet = self.ciphertext.borrow().is_empty() && !self.sending.get();
+        quiet && self.session.borrow_mut().take_over()
     }
 
     fn is_ours(&self) -> bool {

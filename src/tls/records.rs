@@ -46,6 +46,9 @@ const AHEAD_BYTES_MAX: usize = 2 * (RECORD_OVERHEAD + KEY_UPDATE_BYTES);
 /// Records without data that a client may send in a row: of no data, of alerts to be ignored, of key updates.
 const FRUITLESS_MAX: u8 = 32;
 
+/// Key updates before a connection is taken over; one with more is lost.
+const GENERATIONS_MAX: usize = 1000;
+
 /// Content types (RFC 8446 §B.1).
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -329,7 +332,8 @@ impl Records {
 }
 
 impl Half {
-    fn extracted(from: (u64, ConnectionTrafficSecrets), secret: TrafficSecret) -> Option<(Suite, Half)> {
+    /// `secret`: of the first generation; keys may have been renewed since.
+    fn extracted(from: (u64, ConnectionTrafficSecrets), mut secret: TrafficSecret) -> Option<(Suite, Half)> {
         let (sequence, keys) = from;
         let (suite, key, iv) = match &keys {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Suite::Aes128Gcm, key, iv),
@@ -337,9 +341,17 @@ impl Half {
             ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Suite::Chacha20Poly1305, key, iv),
             _ => return None,
         };
-        let key = suite.key(key.as_ref());
-        let iv = iv.as_ref().try_into().ok()?;
-        Some((suite, Half { key, iv, sequence, secret }))
+        for _ in 0..GENERATIONS_MAX {
+            let mut derived = Zeroizing::new([0; 32]);
+            let derived = &mut derived[..suite.algorithm().key_len()];
+            secret.expand(suite.hash(), b"key", derived);
+            if derived == key.as_ref() {
+                let (key, iv) = (suite.key(derived), iv.as_ref().try_into().ok()?);
+                return Some((suite, Half { key, iv, sequence, secret }));
+            }
+            secret = secret.next(suite.hash());
+        }
+        None
     }
 
     /// Keys of the next generation (RFC 8446 §7.2), counted from nothing.

@@ -409,6 +409,36 @@ fn keys_are_renewed_when_the_client_asks_and_when_it_only_says() {
 }
 
 #[test]
+fn keys_that_rustls_renewed_are_taken_over() {
+    let configs = configs(SUITES[1]);
+    let (mut client, client_secrets, mut server, server_secrets) = shake(&configs);
+    for times in [1, 2] {
+        client.refresh_traffic_keys().unwrap();
+        for _ in 0..times {
+            server.refresh_traffic_keys().unwrap();
+        }
+        while client.wants_write() || server.wants_write() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets().unwrap();
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets().unwrap();
+            // An answer to a key update waits for data.
+            assert_eq!(client.writer().write(&[]).unwrap() + server.writer().write(&[]).unwrap(), 0);
+        }
+    }
+    let mut client = Peer::take_over(client, client_secrets).expect("ready");
+    let records = Records::take_over(server, server_secrets).expect("ready");
+    let steps =
+        [Step::KeyUpdate { requested: false, pieces: 1 }, Step::ClientData(100), Step::ServerData(10)];
+    let outcome = converse(&steps, &mut client, &mut Ours::new(records), usize::MAX);
+    assert_eq!((outcome.server_read.0.len(), outcome.client_read.0.len()), (100, 13));
+}
+
+#[test]
 fn either_side_may_say_that_it_ends() {
     let close = Step::Raw(ALERT, vec![1, CLOSE_NOTIFY]);
     let outcome = same(&[
