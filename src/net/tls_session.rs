@@ -7,6 +7,10 @@ use rustls::server::ServerConnection;
 use super::buffer::Buffer;
 use crate::tls::{Records, TrafficSecrets};
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives in a box of its own and is records for most of its life"
+)]
 pub(super) enum Session {
     /// The handshake and what goes with it; all of TLS 1.2.
     Rustls(Box<RustlsSession>),

@@ -103,8 +103,9 @@ impl TlsStream {
 
     /// The version that was agreed on, `1.2` or `1.3`.
     pub fn version(&self) -> &'static str {
-        match self.session.borrow().protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => "1.2",
+        match self.rustls(|connection| connection.protocol_version()) {
+            Some(Some(ProtocolVersion::TLSv1_2)) => "1.2",
+            // Only these connections are taken over.
             _ => "1.3",
         }
     }
