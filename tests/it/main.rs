@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod agreement;
 mod allocation;
 mod bodies;
 mod bulk;
