@@ -59,6 +59,14 @@ impl TlsStream {
         self.session.borrow().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The version that was agreed on, `1.2` or `1.3`.
+    pub fn version(&self) -> &'static str {
+        match self.session.borrow().protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "1.3",
+        }
+    }
+
     /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it
     /// never resumes later than it may.
     ///
