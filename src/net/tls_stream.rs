@@ -101,9 +101,9 @@ impl TlsStream {
         self.rustls(|connection| connection.is_handshaking()).unwrap_or(false)
     }
 
-    /// Whether the client and the site agreed on HTTP/2.
+    /// Whether the client and the site agreed on HTTP/2; asked once the handshake is over.
     pub fn is_http2(&self) -> bool {
-        self.session.borrow().alpn_protocol() == Some(b"h2")
+        self.rustls(|connection| connection.alpn_protocol() == Some(b"h2")).unwrap_or(false)
     }
 
     /// The version that was agreed on, `1.2` or `1.3`.
