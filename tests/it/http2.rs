@@ -62,7 +62,7 @@ fn a_hundred_streams_at_once_get_each_their_own() {
 fn bodies_pass_both_ways_whole() {
     let upstream = Upstream::echo();
     let server = Setup::new(&any_site(&upstream)).limits("request_body_bytes = \"16MiB\"").start();
-    let sent: Vec<u8> = (0..3_000_000u32).map(|number| (number * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..3_000_000u32).map(|number| ((number * 7) >> 3) as u8).collect();
     for declared in [true, false] {
         let answered = http2(connect(&server, "a.test"), async |send| {
             let mut request = Request::post("https://a.test/");

@@ -108,8 +108,16 @@ enum Outcome<'a> {
     Over(Option<&'static str>),
     /// Nothing was sent.
     Unanswered(Failure),
-    /// The site server switched protocols; the head that says so is still to be sent, and then `first`.
-    Tunnel { upstream: Connection, head: Option<Response<()>>, first: Buffer, body: Box<Http2Body<'a>> },
+    /// The site server switched protocols.
+    Tunnel(Box<Switched<'a>>),
+}
+
+struct Switched<'a> {
+    upstream: Connection,
+    /// Says so, and is still to be sent; then `first`.
+    head: Option<Response<()>>,
+    first: Buffer,
+    body: Http2Body<'a>,
 }
 
 async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: Forward, stream: RecvStream) {
@@ -144,7 +152,8 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: For
             let page = Answer::failed(service, told, failure.status(), head_only, Reuse::Keep, true, hsts);
             answer(service, sending, scheme, page).await;
         }
-        Outcome::Tunnel { upstream, head, first, mut body } => {
+        Outcome::Tunnel(switched) => {
+            let Switched { upstream, head, first, mut body } = *switched;
             // A tunnel may last for days; the generation must not.
             drop(serving);
             let idle = service.timeouts().tunnel_idle;
@@ -213,7 +222,7 @@ async fn exchange<'a>(
             Outcome::Over(Some(cut.reason()))
         }
         Ended::Tunnel { upstream, first } => {
-            Outcome::Tunnel { upstream, head: responder.head.take(), first, body: Box::new(body) }
+            Outcome::Tunnel(Box::new(Switched { upstream, head: responder.head.take(), first, body }))
         }
     }
 }
