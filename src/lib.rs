@@ -14,6 +14,7 @@ pub mod sealing;
 pub mod tls;
 
 // Shell.
+pub mod admin;
 pub mod certs;
 pub mod cli;
 pub mod control;

@@ -3,7 +3,18 @@
 //! Each worker has its own set and is the only one that writes to it; anyone may read. A store and a
 //! load without a lock prefix cost the request path nothing measurable.
 
+pub mod exposition;
+pub mod families;
+mod histogram;
+mod reasons;
+pub mod series;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use exposition::{Exposition, Family, Kind};
+pub use histogram::{BOUNDS_US, Durations, Histogram};
+pub use reasons::Reasons;
+pub use series::{Ended, Table, Tables};
 
 /// A number only its worker writes.
 #[derive(Default)]
@@ -29,6 +40,45 @@ impl Counter {
     }
 }
 
+/// What is measured in time.
+#[derive(Default)]
+pub struct Timings {
+    pub handshakes_full: Histogram,
+    pub handshakes_resumed: Histogram,
+    pub upstream_connect: Histogram,
+    pub upstream_first_byte: Histogram,
+}
+
+/// How the numbers of workers make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// It only grows; all are added.
+    Counter,
+    /// It goes up and down; all are added.
+    Gauge,
+    /// Each worker tells the same, but for those that are behind.
+    Same,
+}
+
+impl Shape {
+    /// Of a counter by its name here.
+    pub fn of(name: &str) -> Shape {
+        match name {
+            "generation" => Shape::Same,
+            _ if name.ends_with("_open") => Shape::Gauge,
+            _ => Shape::Counter,
+        }
+    }
+
+    /// The name for Prometheus.
+    pub fn name(self, name: &str) -> String {
+        match self {
+            Shape::Counter => format!("portcullis_{name}_total"),
+            Shape::Gauge | Shape::Same => format!("portcullis_{name}"),
+        }
+    }
+}
+
 macro_rules! counters {
     ($($name:ident: $help:literal,)*) => {
         /// The counters of one worker, on cache lines of their own.
@@ -36,6 +86,14 @@ macro_rules! counters {
         #[repr(align(128))]
         pub struct Counters {
             $(#[doc = $help] pub $name: Counter,)*
+            /// How long things took.
+            pub timings: Timings,
+            /// Requests that did not end as they should have.
+            pub failures: Reasons,
+            /// Handshakes that were not completed.
+            pub handshake_failures: Reasons,
+            /// By site and rule.
+            pub tables: Tables,
         }
 
         impl Counters {

@@ -1,6 +1,7 @@
 //! The commands and flags: what `--help`, the man page and the completions are made of.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -41,6 +42,26 @@ pub enum Command {
         #[command(subcommand)]
         from: Import,
     },
+    /// Show how the running process does: sites, sessions, certificates
+    Status {
+        #[command(flatten)]
+        remote: Remote,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show it live in the terminal
+    Top(TopFlags),
+    /// Have the running process take up its configuration anew. Exit 0: it did, 1: nothing was changed
+    Reload {
+        #[command(flatten)]
+        remote: Remote,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the running process accept no more, finish what runs, and end
+    Drain(DrainFlags),
     /// Serve a small built-in site with a self-signed certificate, and print curl lines to try
     Demo(DemoFlags),
     /// Print a completion script for a shell
@@ -142,6 +163,45 @@ pub struct ReplayFlags {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which process is meant.
+#[derive(Args)]
+pub struct Remote {
+    /// Its configuration file, which says where the admin socket is
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Its admin socket; without either: /var/lib/portcullis/admin.sock
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct TopFlags {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How often it looks, such as "500ms"
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
+#[derive(Args)]
+pub struct DrainFlags {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Return when the process has ended
+    #[arg(long)]
+    pub wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match crate::config::read_duration(text) {
+        Some(interval) if interval >= Duration::from_millis(100) => Ok(interval),
+        _ => Err("a duration of at least 100ms, such as \"1s\"".to_owned()),
+    }
 }
 
 #[derive(Subcommand)]

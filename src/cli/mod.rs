@@ -8,7 +8,10 @@ mod explain;
 mod files;
 mod flags;
 pub(crate) mod logging;
+mod numbers;
+mod remote;
 mod replay;
+mod top;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +37,10 @@ pub fn main() -> ExitCode {
         Command::Explain(flags) => explain::main(&flags),
         Command::Replay(flags) => replay::main(&flags),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
+        Command::Status { remote, json } => remote::status(&remote, json),
+        Command::Top(flags) => top::main(&flags),
+        Command::Reload { remote, json } => remote::reload(&remote, json),
+        Command::Drain(flags) => remote::drain(&flags),
         Command::Demo(flags) => demo::main(&flags.http, &flags.https),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());

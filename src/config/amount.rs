@@ -31,6 +31,11 @@ const SIZE_UNITS: &[(&str, u64)] = &[
     ("TB", 1_000_000_000_000),
 ];
 
+/// As in a configuration file, for flags that are no settings; `None`: it is no duration.
+pub fn read_duration(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
 /// Whole numbers with units `d h m s ms`, long before short: `"300s"`, `"1h30m"`.
 ///
 /// # Errors

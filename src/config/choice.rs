@@ -1,7 +1,9 @@
 //! The words of settings that are one of a few.
 
 use crate::access_log::Format;
-use crate::config::config::{Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
+use crate::config::config::{
+    Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, Unmatched,
+};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -27,6 +29,10 @@ impl Choice for LogLevel {
 impl Choice for Format {
     const WORDS: &'static [(&'static str, Self)] =
         &[("json", Self::Json), ("combined", Self::Combined), ("vhost_combined", Self::VhostCombined)];
+}
+
+impl Choice for SocketAccess {
+    const WORDS: &'static [(&'static str, Self)] = &[("owner", Self::Owner), ("group", Self::Group)];
 }
 
 impl Choice for SessionMode {

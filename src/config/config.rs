@@ -33,6 +33,7 @@ pub struct Config {
     pub upstream_pool: UpstreamPool,
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
+    pub admin: AdminListener,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,
@@ -50,6 +51,72 @@ pub struct AccessLog {
     pub buffer_bytes_max: u64,
     /// Where `to` is written.
     pub place: Place,
+}
+
+/// `[admin]`: where the process can be asked and told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdminListener {
+    /// `None`: off.
+    pub socket: Option<AdminSocket>,
+    pub access: SocketAccess,
+    /// Empty, or there is a token.
+    pub listen: Vec<AdminAddress>,
+    pub token_file: Option<TokenFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminSocket {
+    pub path: PathBuf,
+    /// `None`: the default.
+    pub place: Option<Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminAddress {
+    pub address: SocketAddr,
+    pub place: Place,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFile {
+    pub path: PathBuf,
+    pub place: Place,
+}
+
+/// Who may open the admin socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SocketAccess {
+    /// The user Portcullis runs as, and root.
+    #[default]
+    Owner,
+    /// Its group, too.
+    Group,
+}
+
+impl SocketAccess {
+    /// Of the socket's file.
+    #[must_use]
+    pub fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Group => 0o660,
+        }
+    }
+}
+
+impl AdminListener {
+    /// Whether both say the same, wherever it is written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let path = |socket: &Option<AdminSocket>| socket.as_ref().map(|socket| socket.path.clone());
+        let token = |token: &Option<TokenFile>| token.as_ref().map(|token| token.path.clone());
+        let addresses =
+            |listen: &[AdminAddress]| listen.iter().map(|listen| listen.address).collect::<Vec<_>>();
+        path(&self.socket) == path(&other.socket)
+            && self.access == other.access
+            && addresses(&self.listen) == addresses(&other.listen)
+            && token(&self.token_file) == token(&other.token_file)
+    }
 }
 
 /// How many threads serve.

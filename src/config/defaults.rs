@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::access_log::Format;
 use crate::config::config::{
-    Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
+    Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, TlsVersions, Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -113,6 +113,15 @@ pub const ACCESS_LOG_FORMAT: Format = Format::Json;
 pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 * KIB, most: 16 * MIB };
 /// Where syslog daemons listen.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
+
+// [admin]
+
+/// The unix socket, in the state directory.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+/// Whoever may ask may also reload and drain.
+pub const SOCKET_ACCESS: SocketAccess = SocketAccess::Owner;
+/// Addresses for administration over TCP. More is an error.
+pub const ADMIN_ADDRESSES_MAX: usize = 8;
 
 // [[site]]
 

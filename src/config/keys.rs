@@ -82,9 +82,10 @@ pub(super) static TOP: Keys = Keys {
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
         key("access_log", Shown::Absent("off")),
+        key("admin", Shown::Absent("see below")),
         key("site", Shown::Required),
     ],
-    unavailable: &["certificate_cache", "store", "admin"],
+    unavailable: &["certificate_cache", "store"],
 };
 
 pub(super) static LISTEN: Keys = Keys {
@@ -160,6 +161,17 @@ pub(super) static ACCESS_LOG: Keys = Keys {
     unavailable: &[],
 };
 
+pub(super) static ADMIN: Keys = Keys {
+    table: "[admin]",
+    keys: &[
+        key("socket", Shown::Absent("`admin.sock` in the state directory")),
+        key("socket_access", Shown::Word(|| defaults::SOCKET_ACCESS.word().to_owned())),
+        key("listen", Shown::Absent("none")),
+        key("token_file", Shown::Absent("none")),
+    ],
+    unavailable: &[],
+};
+
 pub(super) static SITE: Keys = Keys {
     table: "[[site]]",
     keys: &[
@@ -228,6 +240,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &TIMEOUTS,
     &UPSTREAM_POOL,
     &ACCESS_LOG,
+    &ADMIN,
     &SITE,
     &HSTS,
     &CERTIFICATE,

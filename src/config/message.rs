@@ -81,6 +81,10 @@ messages! {
     "listen-both" ListenBoth { text: String, first: Place }
     "nothing-listens" NothingListens {}
 
+    // [admin]
+
+    "admin-token" AdminToken {}
+
     // [[site]]
 
     "bad-name" BadName { text: String }

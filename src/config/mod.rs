@@ -43,7 +43,7 @@ mod written;
 
 use std::path::Path;
 
-pub use amount::{show_duration, show_size};
+pub use amount::{read_duration, show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
 pub use files::{Files, FilesInMemory};
@@ -54,6 +54,12 @@ pub use problem::{Level, Problem, Problems, Remark};
 
 use message::What;
 use reader::Reader;
+
+/// Where the admin socket is when no configuration is at hand.
+#[must_use]
+pub fn default_admin_socket() -> std::path::PathBuf {
+    Path::new(defaults::STATE_DIRECTORY).join(defaults::ADMIN_SOCKET)
+}
 
 /// Reads the configuration at `root`, what it includes and the dispatch files it names.
 ///
@@ -90,6 +96,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
     let access_log = reader.access_log(top);
+    let admin = reader.admin(top, &state_directory);
 
     let mut included = Vec::new();
     reader.include(&table, 0, &mut included);
@@ -120,6 +127,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         timeouts,
         upstream_pool,
         access_log,
+        admin,
         sites,
         warnings: Vec::new(),
     })

@@ -216,6 +216,11 @@ impl What {
                 "nothing would be served",
                 "write http = [\"[::]:80\"], or leave one of them out for its default",
             ),
+            Self::AdminToken {} => words(
+                "`listen` in [admin] without `token_file`",
+                "anybody who reaches the address could reload and drain",
+                "add token_file = \"admin.token\", a file with a token: openssl rand -hex 32",
+            ),
             Self::BadName { text } => words(
                 format!("\"{text}\" is not a name for a site"),
                 "1 to 64 letters, digits, `-`, `_` and `.`, the first no `.`",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::listen::BindFailure;
 use super::sealing::KeyFileFailure;
+use crate::admin::AdminFailure;
 use crate::certs::CertificateProblem;
 use crate::dispatch::Place;
 use crate::tls::TlsProblem;
@@ -28,6 +29,8 @@ pub enum StartFailure {
     },
     /// The keys of session cookies.
     Sealing(KeyFileFailure),
+    /// What `[admin]` asks for cannot be had.
+    Admin(AdminFailure),
     Worker {
         worker: usize,
         error: io::Error,
@@ -100,6 +103,7 @@ impl fmt::Display for StartFailure {
                 }
             ),
             StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
+            StartFailure::Admin(failure) => failure.fmt(f),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),
             StartFailure::Interrupted => write!(f, "stopped before it had started"),

@@ -9,19 +9,21 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
 use super::StartFailure;
+use super::administration::Administration;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::workers::{Workers, log_ring};
+use crate::admin::{Ask, View};
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
 use crate::spool::Writer;
@@ -81,6 +83,13 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     bound_lines(&lines, &generation);
     let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
     wait_until_started(&inbox, count)?;
+    let asks = Mutex::new(events.clone());
+    let ask = move |ask| {
+        let asks = asks.lock().unwrap_or_else(PoisonError::into_inner);
+        asks.send(Event::Asked(ask)).is_ok()
+    };
+    let view = View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), ask);
+    let administration = Administration::start(&generation.config.admin, view)?;
     ready(&addresses);
 
     let mut process = Process {
@@ -93,6 +102,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         generation,
         outdated: Vec::new(),
         key_keeper,
+        administration,
         reloading: Reloading::No,
         installing: None,
     };
@@ -104,6 +114,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
 
 enum Event {
     Signal(Asked),
+    /// By way of the admin listener.
+    Asked(Ask),
     Worker(Report),
     /// A reload has come to its end.
     Built(Box<Result<Built, ReloadFailure>>),
@@ -137,6 +149,7 @@ struct Process<'a> {
     /// Earlier ones that may still be in use.
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
+    administration: Administration,
     reloading: Reloading,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
@@ -156,6 +169,23 @@ impl Process<'_> {
                 Event::Signal(Asked::Stop) => {
                     draining = true;
                     self.drain();
+                }
+                Event::Asked(Ask::Reload(done)) => {
+                    self.administration.reload_asked(done);
+                    match draining {
+                        true => {
+                            self.administration.reload_begins();
+                            self.not_reloaded(&ReloadFailure::Draining);
+                        }
+                        false => self.reload(),
+                    }
+                }
+                Event::Asked(Ask::Drain(done)) => {
+                    if !std::mem::replace(&mut draining, true) {
+                        self.drain();
+                    }
+                    // Whoever asked may have gone.
+                    let _ = done.send(self.workers.connections_open());
                 }
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
                 Event::Signal(Asked::Reload) => self.reload(),
@@ -183,6 +213,7 @@ impl Process<'_> {
     fn next(&mut self, inbox: &Receiver<Event>) -> Result<Event, StartFailure> {
         loop {
             self.outdated.retain(|generation| Arc::strong_count(generation) > 1);
+            self.administration.outdated(self.outdated.len());
             if self.outdated.is_empty() {
                 return next(inbox);
             }
@@ -202,6 +233,7 @@ impl Process<'_> {
     }
 
     fn drain(&self) {
+        self.administration.draining();
         let timeout = self.generation.config.drain_timeout;
         let open = self.workers.connections_open();
         tracing::info!(connections = open, ?timeout, "draining: accepting no more");
@@ -214,6 +246,7 @@ impl Process<'_> {
             return;
         }
         tracing::info!("reloading");
+        self.administration.reload_begins();
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
@@ -247,6 +280,8 @@ impl Process<'_> {
         }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;
+        let listeners = self.bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
+        self.administration.install(&generation, listeners);
         (self.reloaded)(&generation.config);
         self.outdated.push(std::mem::replace(&mut self.generation, generation));
         self.installing = Some(Instant::now());
@@ -258,12 +293,14 @@ impl Process<'_> {
             && generation == self.generation.number
             && let Some(since) = self.installing.take()
         {
+            self.administration.installed(generation);
             let swap = since.elapsed();
             tracing::info!(?swap, "reloaded: generation {generation} serves");
         }
     }
 
     fn not_reloaded(&mut self, failure: &ReloadFailure) {
+        self.administration.not_reloaded(&failure.to_string());
         let number = self.generation.number;
         tracing::error!("{failure}\nnothing was changed: generation {number} keeps serving");
         self.reload_ended();
@@ -301,7 +338,9 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             }
             // Opened just now.
             Event::Signal(Asked::Reopen) => {}
-            Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) => {}
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. })
+            | Event::Built(_)
+            | Event::Asked(_) => {}
         }
     }
     Ok(())

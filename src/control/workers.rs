@@ -86,6 +86,11 @@ impl Workers {
         self.0.iter().all(|worker| worker.generation == generation)
     }
 
+    /// What each of them counts.
+    pub(super) fn counters(&self) -> Vec<Arc<Counters>> {
+        self.0.iter().map(|worker| worker.counters.clone()).collect()
+    }
+
     pub(super) fn connections_open(&self) -> usize {
         self.0.iter().map(|worker| worker.counters.connections_open.value() as usize).sum()
     }

@@ -14,6 +14,21 @@ enum Failure {
     Io(io::Error),
 }
 
+impl Failure {
+    /// One word for metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Failure::UnknownName => "unknown_name",
+            Failure::Io(error) => match error.kind() {
+                io::ErrorKind::TimedOut => "timed_out",
+                // What breaks the rules of TLS, theirs or ours: the alert says which.
+                io::ErrorKind::InvalidData => "tls_error",
+                _ => "client_gone",
+            },
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         Failure::Io(error)
@@ -28,19 +43,25 @@ pub(super) async fn run(
 ) -> Option<(Box<TlsStream>, Shaken)> {
     let counters = &service.counters;
     match shake(service, socket).await {
-        Ok((tls, site)) => {
-            let counter =
-                if tls.is_resumed() { &counters.handshakes_resumed } else { &counters.handshakes_full };
+        Ok((tls, shaken)) => {
+            let (counter, timing) = match tls.is_resumed() {
+                true => (&counters.handshakes_resumed, &counters.timings.handshakes_resumed),
+                false => (&counters.handshakes_full, &counters.timings.handshakes_full),
+            };
             counter.add(1);
+            timing.observe(shaken.duration_us.get().unwrap_or(0));
             // Boxed here: only a pointer stays in the connection's task.
-            return Some((Box::new(tls), site));
+            return Some((Box::new(tls), shaken));
         }
-        Err(Failure::UnknownName) => {
-            counters.handshakes_unknown_name.add(1);
-            tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
-        }
-        Err(Failure::Io(error)) => {
-            tracing::debug!(client = %peer, %error, "handshake failed");
+        Err(failure) => {
+            counters.handshake_failures.add(failure.reason());
+            match failure {
+                Failure::UnknownName => {
+                    counters.handshakes_unknown_name.add(1);
+                    tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
+                }
+                Failure::Io(error) => tracing::debug!(client = %peer, %error, "handshake failed"),
+            }
         }
     }
     counters.handshakes_failed.add(1);

@@ -174,7 +174,7 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
 }
 
 async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &mut Buffer) -> Next {
-    let Forward { serving, record, .. } = forward;
+    let Forward { serving, mut record, .. } = forward;
     let site = serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
@@ -251,6 +251,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
             drop(body);
             // A tunnel may last for days; the generation must not.
             drop(serving);
+            record.switched(service);
             let proxy = &service.proxy;
             let input = std::mem::take(input);
             let reason = proxy.tunnel(stream, first, upstream, input, &record.account).await;

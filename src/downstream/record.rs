@@ -4,16 +4,17 @@
 //! exchange's [`Account`]; answers of our own fill in the same.
 
 use crate::access_log::{self, Decision, Head, Outcome, Request};
-use crate::dispatch::{self, Action, RuleId, Sites};
+use crate::dispatch::{self, Action, RuleId, SiteId, Sites};
 use crate::http::Scheme;
 use crate::http1::RequestHead;
+use crate::metrics::Ended;
 use crate::proxy::Account;
 use crate::spool::Log;
 
 use super::Visitor;
 use super::request_id::REQUEST_ID_BYTES;
 use super::service::Service;
-use super::serving::Serving;
+use super::serving::{OwnTable, Serving};
 
 /// When a request came: moments of [`Clock::now_us`](crate::net::Clock).
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ pub(super) struct Came {
 /// What a request was decided to get.
 #[derive(Clone, Copy)]
 pub(super) struct Decided<'a> {
-    pub(super) site: Option<&'a crate::dispatch::Site>,
+    pub(super) site: Option<(SiteId, &'a dispatch::Site)>,
     pub(super) rule: Option<RuleId>,
     pub(super) decision: Decision,
 }
@@ -39,7 +40,11 @@ impl<'a> Decided<'a> {
             Action::NotFound => Decision::NotFound,
             Action::Refuse(_) => Decision::Refuse,
         };
-        Decided { site: decision.site.map(|site| sites.site(site)), rule: decision.rule, decision: word }
+        Decided {
+            site: decision.site.map(|site| (site, sites.site(site))),
+            rule: decision.rule,
+            decision: word,
+        }
     }
 
     /// What could not be read as a request.
@@ -55,6 +60,10 @@ pub(super) struct Record {
     /// Octets of the head, and of the body that came with it.
     bytes_in: u64,
     line: Option<Line>,
+    /// The site and the rule, by their numbers, in the table that counts them.
+    counted: Option<(OwnTable, SiteId, Option<RuleId>)>,
+    /// Octets in and out that were counted when it became a tunnel.
+    switched: Option<(u64, u64)>,
 }
 
 /// The line of the access log, as far as it is known.
@@ -76,7 +85,8 @@ impl Record {
     ) -> Record {
         let id = service.ids.next();
         let line = serving.log.as_ref().map(|log| {
-            let rule = decided.site.zip(decided.rule).and_then(|(site, rule)| site.rule(rule));
+            let site = decided.site.map(|(_, site)| site);
+            let rule = site.zip(decided.rule).and_then(|(site, rule)| site.rule(rule));
             let scheme = head.map_or(visitor.scheme, |(scheme, ..)| scheme);
             let request = Request {
                 time_ms: service.local.clock.unix_ms(came.first_byte_us),
@@ -86,7 +96,7 @@ impl Record {
                 port: serving.generation.outside_port(scheme),
                 tls: visitor.handshake.as_ref().map(|shaken| shaken.told),
                 head: head.map(|(_, host, head)| told(host, head)),
-                site: decided.site.map(|site| site.name()),
+                site: site.map(|site| site.name()),
                 rule: rule.map(|rule| rule.name.as_str()),
                 decision: decided.decision,
             };
@@ -101,6 +111,8 @@ impl Record {
             handshake_us: visitor.handshake.as_ref().and_then(|shaken| shaken.duration_us.take()),
             bytes_in: head.map_or(0, |(.., head)| head.head_bytes as u64),
             line,
+            switched: None,
+            counted: decided.site.map(|(id, _)| (serving.table.clone(), id, decided.rule)),
         }
     }
 
@@ -117,9 +129,50 @@ impl Record {
         self.account.response_head_bytes.set(head as u64);
     }
 
+    /// The connection becomes a tunnel, which is over when it is over: the request was answered.
+    pub(super) fn switched(&mut self, service: &Service) {
+        self.count(service, service.local.clock.now_us());
+        self.switched = Some(self.bytes());
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        (self.bytes_in + self.account.request_bytes.get(), self.account.response_bytes.get())
+    }
+
+    /// Counts it with its site and its rule.
+    fn count(&self, service: &Service, now_us: u64) {
+        let Some((table, site, rule)) = &self.counted else {
+            return;
+        };
+        let (bytes_in, bytes_out) = self.bytes();
+        if let Some((counted_in, counted_out)) = self.switched {
+            return table.add_bytes(site.index(), bytes_in - counted_in, bytes_out - counted_out);
+        }
+        let timings = &service.counters.timings;
+        let account = &self.account;
+        let (connected, first_byte) = (account.connected_us.get(), account.first_byte_us.get());
+        if connected > 0 && !account.reused.get() {
+            timings.upstream_connect.observe(connected.saturating_sub(account.asked_us.get()));
+        }
+        if first_byte > 0 {
+            timings.upstream_first_byte.observe(first_byte.saturating_sub(connected));
+        }
+        let ended = Ended {
+            status: account.status.get(),
+            duration_us: now_us.saturating_sub(self.came.first_byte_us),
+            bytes_in,
+            bytes_out,
+        };
+        table.count(site.index(), rule.map(RuleId::index), &ended);
+    }
+
     /// It is over. `reason`: why it did not end as it should have.
     pub(super) fn end(self, service: &Service, reason: Option<&'static str>) {
         let now = service.local.clock.now_us();
+        self.count(service, now);
+        if let Some(reason) = reason {
+            service.counters.failures.add(reason);
+        }
         let Record { account, came, handshake_us, bytes_in, line, .. } = self;
         let Some(Line { log, text, split }) = line else {
             return;

@@ -59,7 +59,7 @@ impl Service {
         let keys = WorkerKeys::default();
         keys.refresh(&generation.sealing);
         Service {
-            serving: RefCell::new(Rc::new(Serving::new(generation, &pool))),
+            serving: RefCell::new(Rc::new(Serving::new(generation, &pool, &counters.tables))),
             proxy: Proxy::new(pool, limits, local.clone(), counters.clone()),
             local,
             lines: Lines::new(lines),
@@ -81,7 +81,7 @@ impl Service {
         self.proxy.set_limits(proxy_limits(&generation));
         self.counters.generation.set(generation.number);
         self.keys.refresh(&generation.sealing);
-        let serving = Rc::new(Serving::new(generation, self.proxy.pool()));
+        let serving = Rc::new(Serving::new(generation, self.proxy.pool(), &self.counters.tables));
         self.serving.replace(serving);
     }
 

@@ -1,12 +1,21 @@
 //! What a worker serves with until the next reload.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Generation;
 use crate::http::Limits;
+use crate::metrics::{Table, Tables};
 use crate::proxy::ProxyLimits;
 use crate::spool::Log;
 use crate::upstream::{Pool, PoolLimits, Upstreams};
+
+/// A worker's table as its requests hold it: counted where no other thread counts.
+#[expect(
+    clippy::redundant_allocation,
+    reason = "an Arc alone would be counted with a locked instruction for each request"
+)]
+pub(super) type OwnTable = Rc<Arc<Table>>;
 
 /// A generation, and what of it is the worker's own. A request holds the one it was decided by to its end.
 pub(super) struct Serving {
@@ -17,10 +26,13 @@ pub(super) struct Serving {
     pub(super) limits: Limits,
     /// Where lines of its requests go.
     pub(super) log: Option<Log>,
+    /// Counts its requests by site and rule.
+    pub(super) table: OwnTable,
 }
 
 impl Serving {
-    pub(super) fn new(generation: Arc<Generation>, pool: &Pool) -> Serving {
+    /// `tables`: where the counts so far are, and where this generation's go.
+    pub(super) fn new(generation: Arc<Generation>, pool: &Pool, tables: &Tables) -> Serving {
         let config = &generation.config;
         let limits = Limits {
             head_bytes_max: config.limits.request_head_bytes_max,
@@ -29,7 +41,13 @@ impl Serving {
         };
         let upstreams = pool.install(&generation.endpoints, pool_limits(&generation));
         let log = generation.access_log.clone().map(Log::new);
-        Serving { generation, upstreams, limits, log }
+        let named = generation
+            .sites
+            .iter()
+            .map(|(_, site)| (site.name(), site.rules().iter().map(|rule| rule.name.as_str())));
+        let table = Arc::new(Table::build(named, &tables.get()));
+        tables.set(table.clone());
+        Serving { generation, upstreams, limits, log, table: Rc::new(table) }
     }
 }
 

@@ -106,9 +106,10 @@ impl Writer {
         self.thread.unpark();
     }
 
-    /// Lines that could not be written.
-    pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
+    /// Tells how many lines could not be written.
+    pub fn lost(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || shared.lost.load(Ordering::Relaxed)
     }
 
     /// Writes what is there, when no worker sends any more; gives up when that takes too long.

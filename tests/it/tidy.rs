@@ -38,10 +38,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
     ("certs", &["tls"]),
+    ("admin", &["config", "dispatch", "http", "http1", "metrics", "tls"]),
     (
         "control",
         &[
             "access_log",
+            "admin",
             "certs",
             "config",
             "dispatch",
@@ -55,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // The demo is the program with a configuration and a site server of its own, so it starts what `cli` starts.
     ("demo", &["cli", "config", "control", "http", "http1", "worker"]),
-    ("cli", &["certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
+    ("cli", &["admin", "certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
 const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];

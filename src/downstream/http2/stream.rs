@@ -138,7 +138,7 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: For
             }
         }
     };
-    let Forward { record, serving, .. } = forward;
+    let Forward { mut record, serving, .. } = forward;
     match outcome {
         Outcome::Over(reason) => record.end(service, reason),
         Outcome::Unanswered(failure) => {
@@ -160,6 +160,7 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: For
             let mut responder =
                 Http2Responder { sending, service, site: None, scheme, idle, head, trailers: None };
             body.allowed = u64::MAX;
+            record.switched(service);
             let account = &record.account;
             let ended =
                 tunnel::run(&mut responder, &mut body, upstream, first, account, &service.local).await;

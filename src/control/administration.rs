@@ -1,0 +1,101 @@
+//! The admin listener as the process sees it: started and restarted, kept up to date, answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use super::StartFailure;
+use crate::admin::{Admin, View};
+use crate::config::{AdminListener, Generation};
+use crate::http::Scheme;
+
+/// Waits for the end of a reload.
+pub(super) type ReloadDone = Sender<Result<u64, String>>;
+
+pub(super) struct Administration {
+    view: Arc<View>,
+    // None: off, or it could not be had and was not asked for.
+    admin: Option<Admin>,
+    /// Asked for a reload that has not begun.
+    asking: Vec<ReloadDone>,
+    /// Theirs is being built.
+    building: Vec<ReloadDone>,
+    /// Theirs is being taken up by the workers.
+    installing: Vec<ReloadDone>,
+}
+
+impl Administration {
+    /// # Errors
+    /// When what is written in the configuration cannot be had.
+    pub(super) fn start(settings: &AdminListener, view: View) -> Result<Administration, StartFailure> {
+        let view = Arc::new(view);
+        let admin = start(settings, &view)?;
+        Ok(Administration { view, admin, asking: Vec::new(), building: Vec::new(), installing: Vec::new() })
+    }
+
+    pub(super) fn reload_asked(&mut self, done: ReloadDone) {
+        self.asking.push(done);
+    }
+
+    pub(super) fn reload_begins(&mut self) {
+        self.building.append(&mut self.asking);
+    }
+
+    /// A generation is about to serve. A listener that is set up in another way now is opened anew.
+    pub(super) fn install(&mut self, generation: &Arc<Generation>, listeners: Vec<(Scheme, SocketAddr)>) {
+        self.installing.append(&mut self.building);
+        self.view.installed(generation.clone(), listeners);
+        let settings = &generation.config.admin;
+        if self.admin.as_ref().is_some_and(|admin| admin.is_same(settings)) {
+            return;
+        }
+        // Its addresses must be free for the new one.
+        self.admin = None;
+        match start(settings, &self.view) {
+            Ok(admin) => self.admin = admin,
+            Err(failure) => tracing::error!("{failure}\nadministration is off until the next reload"),
+        }
+    }
+
+    /// All workers serve with the generation of this number.
+    pub(super) fn installed(&mut self, number: u64) {
+        for done in self.installing.drain(..) {
+            // Whoever asked may have gone; the same below.
+            let _ = done.send(Ok(number));
+        }
+    }
+
+    pub(super) fn not_reloaded(&mut self, why: &str) {
+        self.view.not_reloaded(why.to_owned());
+        for done in self.building.drain(..) {
+            let _ = done.send(Err(why.to_owned()));
+        }
+    }
+
+    pub(super) fn outdated(&self, count: usize) {
+        self.view.outdated(count);
+    }
+
+    pub(super) fn draining(&self) {
+        self.view.draining();
+    }
+}
+
+fn start(settings: &AdminListener, view: &Arc<View>) -> Result<Option<Admin>, StartFailure> {
+    if settings.socket.is_none() && settings.listen.is_empty() {
+        return Ok(None);
+    }
+    match Admin::start(settings, view.clone()) {
+        Ok(admin) => {
+            for address in admin.addresses() {
+                tracing::info!("administration on http://{address}");
+            }
+            Ok(Some(admin))
+        }
+        Err(failure) if failure.is_written() => Err(StartFailure::Admin(failure)),
+        Err(failure) => {
+            tracing::warn!("{failure}");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Every metric that is not a plain counter of a worker: one list for the text, the documentation and its tests.
+
+use super::exposition::{Family, Kind};
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(pub const $constant: Family =
+            Family { name: $name, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+
+        /// All of them, in the order of the text.
+        pub const ALL: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    BUILD = Gauge "portcullis_build_info" ["version"] "1, with the version of the program.";
+    WORKERS = Gauge "portcullis_workers" [] "Threads that serve.";
+    DRAINING = Gauge "portcullis_draining" [] "1 when the process accepts no more and finishes what runs.";
+    GENERATIONS = Gauge "portcullis_generations" [] "Configurations in memory: the one that serves, and earlier ones still in use.";
+    RELOADS = Counter "portcullis_reloads_total" ["result"] "Reloads that were taken up (ok) and that changed nothing (failed).";
+    RELOADED = Gauge "portcullis_last_reload_successful" [] "1 when the last reload was taken up or there was none; 0: the file on disk is not what serves.";
+    RELOAD_TIME = Gauge "portcullis_last_reload_timestamp_seconds" [] "When the configuration that serves was taken up, in Unix time.";
+    FAILURES = Counter "portcullis_requests_failed_total" ["reason"] "Requests that did not end as they should have, by the reason in the access log.";
+    SITE_REQUESTS = Counter "portcullis_site_requests_total" ["site", "code"] "Requests of a site that have ended, by class of status; none: the client left before an answer.";
+    SITE_DURATION = Histogram "portcullis_site_request_duration_seconds" ["site"] "From the first byte of a request to the last of its answer; of a tunnel, to its beginning.";
+    SITE_RECEIVED = Counter "portcullis_site_received_bytes_total" ["site"] "Octets of requests, heads and bodies.";
+    SITE_SENT = Counter "portcullis_site_sent_bytes_total" ["site"] "Octets of answers, heads among them, before TLS.";
+    RULE_REQUESTS = Counter "portcullis_rule_requests_total" ["site", "rule", "code"] "Requests that a rule matched, by class of status.";
+    RULE_DURATION = Summary "portcullis_rule_request_duration_seconds" ["site", "rule"] "How long requests that a rule matched took in all, and how many there were.";
+    HANDSHAKES = Histogram "portcullis_handshake_duration_seconds" ["kind"] "TLS handshakes that were completed, full and resumed, from accept on.";
+    HANDSHAKE_FAILURES = Counter "portcullis_handshake_failures_total" ["reason"] "TLS handshakes that were not completed, by reason.";
+    CONNECT = Histogram "portcullis_upstream_connect_duration_seconds" [] "How long it took to connect to site servers; kept connections are not in it.";
+    FIRST_BYTE = Histogram "portcullis_upstream_first_byte_duration_seconds" [] "From having a connection to a site server to the first byte of its answer.";
+    SESSIONS = Gauge "portcullis_session_cache_sessions" [] "TLS sessions in the cache.";
+    SESSIONS_MAX = Gauge "portcullis_session_cache_sessions_max" [] "TLS sessions the cache may hold.";
+    SESSION_BYTES = Gauge "portcullis_session_cache_bytes" [] "Memory the sessions take, estimated.";
+    SESSION_HITS = Counter "portcullis_session_cache_hits_total" [] "Times a client's session was found.";
+    SESSION_MISSES = Counter "portcullis_session_cache_misses_total" [] "Times a client's session was not found: unknown, expired, or another site's.";
+    SESSION_EVICTIONS = Counter "portcullis_session_cache_evictions_total" [] "Sessions removed before their time, to make room.";
+    SESSION_EXPIRIES = Counter "portcullis_session_cache_expiries_total" [] "Sessions removed because their lifetime had ended.";
+    CERTIFICATE_END = Gauge "portcullis_certificate_not_after_timestamp_seconds" ["site", "name", "key", "source"] "When a certificate that is served ends, in Unix time.";
+    LOG_LOST = Counter "portcullis_access_log_lines_lost_total" [] "Lines of the access log that could not be written: a full disk, no syslog daemon.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [] "Time of all threads in user and kernel.";
+    PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [] "Memory in use.";
+    PROCESS_VIRTUAL = Gauge "process_virtual_memory_bytes" [] "Address space.";
+    PROCESS_FDS = Gauge "process_open_fds" [] "Descriptors open.";
+    PROCESS_FDS_MAX = Gauge "process_max_fds" [] "Descriptors that may be open.";
+    PROCESS_START = Gauge "process_start_time_seconds" [] "When the process began, in Unix time.";
+}
