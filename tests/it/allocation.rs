@@ -305,3 +305,64 @@ fn bodies_are_read_without_allocating() {
     });
     assert_eq!(count, 0);
 }
+
+#[test]
+fn a_request_is_counted_and_logged_without_allocating() {
+    use portcullis::access_log::{self, AccessLog, Decision, Destination, Format, Outcome};
+    use portcullis::metrics::{Counters, Ended, Table};
+    use portcullis::spool::{self, Lines, Log, Writer};
+
+    let (writer, mut inlets) = Writer::start(1).expect("a thread");
+    // Two blocks, so that few are made.
+    writer.set_bound(1 << 17);
+    let lines = Lines::new(inlets.pop().expect("one worker"));
+    let counters = Counters::default();
+    let sites = [("one", ["page", "video"])];
+    let table =
+        Table::build(sites.iter().map(|(name, rules)| (*name, rules.iter().copied())), &Table::default());
+    for format in [Format::Json, Format::Combined, Format::VhostCombined] {
+        let destination = Destination::File("/dev/null".into());
+        let sink = spool::open(&destination).expect("Linux has it");
+        let log = Log::new(Arc::new(AccessLog { destination, format, sink }));
+        let request = access_log::Request {
+            time_ms: 1_795_850_648_123,
+            id: b"0123456789abcdef0123456789abcdef",
+            client: "203.0.113.9:1234".parse().expect("an address"),
+            scheme: Scheme::Https,
+            port: 443,
+            tls: Some(access_log::Tls { version: "1.3", resumed: true }),
+            head: Some(access_log::Head {
+                method: b"GET",
+                host: b"a.test",
+                target: b"/page?\xff\"",
+                version: Version::Http11,
+                referer: Some(b"https://b.test/"),
+                user_agent: Some("Mozilla \u{2028}".as_bytes()),
+            }),
+            site: Some("one"),
+            rule: Some("page"),
+            decision: Decision::Forward,
+        };
+        let outcome = Outcome {
+            status: 200,
+            upstream: Some("127.0.0.1:8000"),
+            reason: Some("no-site"),
+            ..Outcome::default()
+        };
+        let exchange = || {
+            let mut text = lines.text();
+            let split = format.begin(&request, &mut text);
+            lines.add(&log, |out| format.end(&text, split, &outcome, out));
+            lines.give_back(text);
+            table.count(0, Some(1), &Ended { status: 200, duration_us: 1234, bytes_in: 1, bytes_out: 2 });
+            counters.failures.add("no-site");
+            counters.timings.upstream_first_byte.observe(1234);
+        };
+        // The second block is made when the writer is still at the first.
+        (0..500).for_each(|_| exchange());
+        let count = allocations(|| (0..5_000).for_each(|_| exchange()));
+        assert!(count <= 1, "{format:?}: {count} allocations for 5,000 requests");
+        lines.flush();
+    }
+    writer.end();
+}
