@@ -301,6 +301,13 @@ impl Sites {
         self.fallback.map(|claim| claim.site)
     }
 
+    /// [`fallback`](Self::fallback), as a host leads to it.
+    pub(super) fn fallback_claim(&self) -> Option<Found> {
+        let found =
+            |claim: Claim| Found { site: claim.site, redirects: claim.redirects, by: FoundBy::Fallback };
+        self.fallback.map(found)
+    }
+
     /// The site for a host: the exact host, then the longest wildcard, then the fallback site.
     ///
     /// `host`: without port, any case, one trailing dot or none. Names longer than 255 bytes belong to no
