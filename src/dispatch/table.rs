@@ -9,6 +9,8 @@
 //! most once for each node of its depth: hostile paths cannot make it worse than
 //! asking every rule, and literal prefixes make it independent of their number.
 
+use std::collections::HashMap;
+
 use super::language::Languages;
 use super::path::{Reading, Segment};
 use super::pattern::{Pattern, PatternProblem};
@@ -296,8 +298,8 @@ struct Built {
 struct Builder {
     nodes: Vec<Built>,
     patterns: Vec<(String, Pattern)>,
-    pattern_numbers: std::collections::HashMap<String, u32, FixedState>,
-    literal_numbers: std::collections::HashMap<(u32, Vec<u8>), u32, FixedState>,
+    pattern_numbers: HashMap<String, u32>,
+    literal_numbers: HashMap<(u32, Vec<u8>), u32>,
 }
 
 impl Builder {

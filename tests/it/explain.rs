@@ -149,8 +149,14 @@ fn our_own_log_is_replayed() {
         let replay = |config: &str| {
             let arguments = ["replay", "-c", config, "--against", &old, "--json", &log];
             let (code, out, errors) = portcullis(&[&arguments[..], flags].concat(), "");
-            let report: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{errors}"));
-            (code, report["requests"].clone(), report["changed"].clone(), report["unreadable"]["count"].clone())
+            let report: serde_json::Value =
+                serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{errors}"));
+            (
+                code,
+                report["requests"].clone(),
+                report["changed"].clone(),
+                report["unreadable"]["count"].clone(),
+            )
         };
         let counts = |code, changed: u64| (Some(code), 7.into(), changed.into(), 1.into());
         assert_eq!(replay(&old), counts(0, 0), "{format}");

@@ -33,6 +33,8 @@ mod http_location;
 mod http_told;
 #[path = "../../fuzz/checks/sealing_cookies.rs"]
 mod sealing_cookies;
+#[path = "../../fuzz/checks/tls_records.rs"]
+mod tls_records;
 #[path = "../../fuzz/checks/tls_ticket.rs"]
 mod tls_ticket;
 
@@ -57,6 +59,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("http_location", http_location::check),
     ("http_told", http_told::check),
     ("sealing_cookies", sealing_cookies::check),
+    ("tls_records", tls_records::check),
     ("tls_ticket", tls_ticket::check),
 ];
 
@@ -216,6 +219,11 @@ fn responses_survive_being_written() {
 #[test]
 fn session_cookies_gain_secure_and_nothing_else() {
     run_corpus("http_cookies");
+}
+
+#[test]
+fn records_open_and_seal_as_the_client_reads_them() {
+    run_corpus("tls_records");
 }
 
 #[test]
