@@ -10,11 +10,7 @@ use crate::proxy::ProxyLimits;
 use crate::spool::Log;
 use crate::upstream::{Pool, PoolLimits, Upstreams};
 
-/// A worker's table as its requests hold it: counted where no other thread counts.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "an Arc alone would be counted with a locked instruction for each request"
-)]
+/// A worker's table as its requests hold it: an `Arc` alone would be counted with a locked instruction for each of them.
 pub(super) type OwnTable = Rc<Arc<Table>>;
 
 /// A generation, and what of it is the worker's own. A request holds the one it was decided by to its end.

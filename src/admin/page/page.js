@@ -2,6 +2,8 @@
 // Asks /status every two seconds and shows the difference to the answer before. Text is set as text, never as markup.
 const EVERY_MS = 2000;
 const HISTORY = 90;
+// Without the name and the password an address may hold: a script may not ask with them.
+const STATUS = new URL("status", `${location.origin}${location.pathname}`);
 const by = (id) => document.getElementById(id);
 const history = { rate: [], latency: [], open: [], shakes: [], cpu: [], sites: new Map() };
 let before = null;
@@ -278,7 +280,7 @@ function show(now) {
 
 async function look() {
   try {
-    const answer = await fetch("status", { cache: "no-store" });
+    const answer = await fetch(STATUS, { cache: "no-store" });
     if (!answer.ok) throw new Error(`${answer.status}`);
     show(await answer.json());
   } catch (error) {
