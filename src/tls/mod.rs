@@ -23,10 +23,12 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+pub mod challenges;
 mod names;
 pub mod origin;
 mod policy;
 mod problem;
+pub mod renewal;
 mod server_config;
 mod session_cache;
 mod sessions;
@@ -38,6 +40,7 @@ mod time;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};
