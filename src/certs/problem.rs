@@ -163,6 +163,11 @@ impl fmt::Display for CertificateWarning {
 }
 
 impl CertificateWarning {
+    /// Whether it says no more than that source `acme` needs its time.
+    pub fn is_not_ordered_yet(&self) -> bool {
+        matches!(self, Self::Skipped(problem) if matches!(problem.trouble, CertificateTrouble::NotOrderedYet))
+    }
+
     /// What the operator can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {

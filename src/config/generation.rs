@@ -11,7 +11,7 @@ use super::{Config, ListenerSettings, PathReading};
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
-use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
+use crate::tls::{CertificateSet, Clock, PendingChallenges, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -28,6 +28,8 @@ pub struct Generation {
     pub dates: Arc<dyn Clock>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
+    /// What certificate authorities are answered; outlives the generation.
+    pub challenges: Arc<PendingChallenges>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
@@ -91,7 +93,7 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `kept`: what outlives generations: sessions, the clock that dates them, and keys. `served`: one for each site, in the order of `sites`.
+    /// `kept`: what outlives generations: sessions, the clock that dates them, keys, and challenges. `served`: one for each site, in the order of `sites`.
     /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
@@ -99,7 +101,7 @@ impl Generation {
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates, sealing): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>),
+        (sessions, dates, sealing, challenges): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>, Arc<PendingChallenges>),
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
@@ -112,6 +114,7 @@ impl Generation {
             sessions,
             dates,
             sealing,
+            challenges,
             listeners,
             served,
             names,

@@ -280,6 +280,36 @@ impl What {
                 "they want `include_subdomains` and a `max_age` of at least 365d",
                 "write include_subdomains = true, max_age = \"365d\", or leave `preload` out",
             ),
+            Self::BadDirectoryUrl { text } => words(
+                format!("\"{text}\" is not the URL of a directory"),
+                "https://, a host and a path (RFC 8555 §7.1.1)",
+                "write the URL that the CA gives, such as \"https://acme-v02.api.letsencrypt.org/directory\"",
+            ),
+            Self::BadContact { text } => words(
+                format!("\"{text}\" is not a contact"),
+                "an e-mail address, with or without `mailto:`",
+                "write contact = [\"you@example.com\"]",
+            ),
+            Self::AcmeDns { has_command: false } => words(
+                "challenge \"dns-01\" without the program that sets records",
+                "",
+                "write dns = { run = [\"/usr/local/bin/set-record\"] }, or another `challenge`",
+            ),
+            Self::AcmeDns { has_command: true } => words(
+                "`dns` has no meaning without challenge = \"dns-01\"",
+                "no record would be set",
+                "write challenge = \"dns-01\", or leave `dns` out",
+            ),
+            Self::AcmeNames { site } => words(
+                format!("site \"{site}\" has no host that a certificate can be ordered for"),
+                "wildcards need challenge = \"dns-01\", and `*` is no name",
+                "add the hosts by name, or write challenge = \"dns-01\" with its `dns`",
+            ),
+            Self::AcmeNotOrdered { host } => words(
+                format!("no certificate will be ordered for \"{host}\""),
+                "wildcards need challenge = \"dns-01\", and `*` is no name",
+                "add the hosts by name, or write challenge = \"dns-01\" with its `dns`; or have another source for them",
+            ),
             Self::NoHttpsListener { site } => words(
                 format!("site \"{site}\" has HTTPS, but nothing listens for it"),
                 "`https` in [listen] is empty",

@@ -2,7 +2,7 @@
 
 use crate::dispatch::Redirect;
 use crate::http::{BodyEnd, Reuse, Version};
-use crate::http1::{self, RequestHead, write_error, write_redirect};
+use crate::http1::{self, RequestHead, write_error, write_octets, write_redirect};
 use crate::net::Buffer;
 
 use super::service::Service;
@@ -46,6 +46,11 @@ impl Answer {
         Answer::write(service, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
+    }
+
+    /// Octets for a program to read.
+    pub(super) fn octets(service: &Service, head: &RequestHead<'_, '_>, octets: &[u8]) -> Answer {
+        Answer::write(service, head, head.reuse, 200, None, |out, answer| write_octets(out, answer, octets))
     }
 
     /// To something that is not a request we can read: where the next one would begin is unknown.

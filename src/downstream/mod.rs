@@ -9,6 +9,7 @@
 //! who speaks when, and what the client is told.
 
 mod answer;
+mod challenges;
 mod handshake;
 mod http1;
 mod live_settings;

@@ -81,6 +81,9 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
 
 fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
     service.counters.requests.add(1);
+    if let Some(answer) = service.challenges.http(service, head) {
+        return Plan::Answer(answer);
+    }
     let generation = &serving.generation;
     let handshake = visitor
         .handshake

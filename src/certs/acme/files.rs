@@ -1,7 +1,7 @@
 //! The files of the state directory: what is kept of accounts, orders and certificates.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -171,11 +171,6 @@ pub(super) fn certificate_text(directory_url: &str, key: &str, chain: &str) -> Z
     Zeroizing::new(format!("{ISSUED}{directory_url}\n{}\n{}\n", key.trim_end(), chain.trim_end()))
 }
 
-/// The CA that a file of [`certificate_text`] names.
-pub(super) fn issuer_in(text: &str) -> &str {
-    first_line(text, ISSUED).unwrap_or_default()
-}
-
 fn first_line<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     text.lines().next()?.strip_prefix(start)
 }
@@ -289,10 +284,6 @@ impl AccountFile {
 
     pub(super) fn forget(&self) -> Result<(), CertificateProblem> {
         remove(&self.path)
-    }
-
-    pub(super) fn problem(&self, error: io::Error) -> CertificateProblem {
-        CertificateProblem::io(&self.path)(error)
     }
 }
 
