@@ -3,12 +3,13 @@
 use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use crate::config::LogLevel;
 
-static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Begins to log at this level and above. The first call counts.
 pub fn start(level: LogLevel) {
@@ -29,7 +30,15 @@ pub fn set_level(level: LogLevel) {
     }
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
+/// What libraries say below a warning is about themselves: frames of HTTP/2, connections to a CA.
+fn filter(level: LogLevel) -> Targets {
+    let level = level_filter(level);
+    Targets::new()
+        .with_target("portcullis", level)
+        .with_default(level.min(LevelFilter::WARN))
+}
+
+fn level_filter(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

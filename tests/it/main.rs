@@ -2,6 +2,8 @@
 
 mod harness;
 
+#[cfg(feature = "acme")]
+mod acme;
 mod allocation;
 mod bodies;
 mod bulk;

@@ -6,6 +6,7 @@
 mod certificate;
 mod client;
 mod message;
+mod pebble;
 mod server;
 mod upstream;
 mod wire;
@@ -13,6 +14,7 @@ mod wire;
 pub use certificate::{Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use message::Message;
+pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
 pub use server::{PROGRAM, Server, Setup, run_to_end};
 pub use upstream::{Upstream, response_with};
 

@@ -46,6 +46,12 @@ impl Setup {
         }
     }
 
+    /// The sites from the next time on that the file is written, which is now.
+    pub fn set_sites(&mut self, sites: &str) {
+        self.sites = sites.to_owned();
+        self.write();
+    }
+
     /// The keys of `[listen]` from the next time on that the file is written.
     pub fn set_listen(&mut self, keys: &str) {
         self.listen = keys.to_owned();
