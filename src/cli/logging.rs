@@ -33,9 +33,7 @@ pub fn set_level(level: LogLevel) {
 /// What libraries say below a warning is about themselves: frames of HTTP/2, connections to a CA.
 fn filter(level: LogLevel) -> Targets {
     let level = level_filter(level);
-    Targets::new()
-        .with_target("portcullis", level)
-        .with_default(level.min(LevelFilter::WARN))
+    Targets::new().with_target("portcullis", level).with_default(level.min(LevelFilter::WARN))
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {

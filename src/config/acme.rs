@@ -67,8 +67,11 @@ impl Reader<'_> {
         if !section.has("run") {
             self.missing(section, "run");
         }
-        let run: Vec<String> =
-            self.texts(section, "run", "\"/usr/local/bin/set-record\"").into_iter().map(|(text, _)| text).collect();
+        let run: Vec<String> = self
+            .texts(section, "run", "\"/usr/local/bin/set-record\"")
+            .into_iter()
+            .map(|(text, _)| text)
+            .collect();
         if section.has("run") && run.first().is_none_or(String::is_empty) {
             self.error(section.at("run"), What::Empty { key: "run" });
         }
@@ -123,8 +126,7 @@ fn contact_url(text: &str) -> Option<String> {
     let address = text.strip_prefix("mailto:").unwrap_or(text);
     let (user, host) = address.split_once('@')?;
     let fits = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|byte| byte.is_ascii_graphic() && !b"?,@/\\\"<>".contains(&byte))
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic() && !b"?,@/\\\"<>".contains(&byte))
     };
     (fits(user) && fits(host)).then(|| format!("mailto:{address}"))
 }

@@ -1,6 +1,9 @@
 //! The words of settings that are one of a few.
 
-use crate::config::config::{AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
+use crate::access_log::Format;
+use crate::config::config::{
+    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched,
+};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -21,6 +24,11 @@ impl Choice for LogLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("combined", Self::Combined), ("vhost_combined", Self::VhostCombined)];
 }
 
 impl Choice for SessionMode {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
@@ -30,11 +31,25 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    /// `None`: no line is written.
+    pub access_log: Option<AccessLog>,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,
     /// What does not stop it from serving but is hardly meant.
     pub warnings: Vec<Problem>,
+}
+
+/// `[access_log]`: a line for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The path of a file is joined to the directory of the file that names it.
+    pub to: Destination,
+    pub format: Format,
+    /// Octets of lines on their way, for each worker.
+    pub buffer_bytes_max: u64,
+    /// Where `to` is written.
+    pub place: Place,
 }
 
 /// How many threads serve.

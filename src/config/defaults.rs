@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::access_log::Format;
 use crate::config::config::{
     AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
 };
@@ -103,6 +104,15 @@ pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 64, least: 0, most:
 /// How long one is kept: site servers often close after one or two minutes themselves, and the
 /// side that closes first decides who meets the race. Then closed.
 pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(60), least: SECOND, most: DAY };
+
+// [access_log]
+
+pub const ACCESS_LOG_FORMAT: Format = Format::Json;
+/// Octets of lines that each worker may have on their way to a log that is slow: some thousand lines. At the bound
+/// lines are dropped and counted, and no request waits.
+pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 * KIB, most: 16 * MIB };
+/// Where syslog daemons listen.
+pub const SYSLOG_SOCKET: &str = "/dev/log";
 
 // [[site]]
 

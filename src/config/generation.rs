@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Config, ListenerSettings, PathReading};
+use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
@@ -26,6 +27,8 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// Where requests are written down; outlives the generation when the next one has the same.
+    pub access_log: Option<Arc<AccessLog>>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
     /// What certificate authorities are answered; outlives the generation.
@@ -36,6 +39,15 @@ pub struct Generation {
     served: Vec<ServedSite>,
     names: HashMap<String, SiteId>,
     outside_ports: (u16, u16),
+}
+
+/// What a generation has in common with the one before it, unless its configuration says otherwise.
+pub struct Kept {
+    pub sessions: Sessions,
+    pub dates: Arc<dyn Clock>,
+    pub sealing: Arc<SharedKeys>,
+    pub challenges: Arc<PendingChallenges>,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// By scheme and address as bound.
@@ -51,6 +63,19 @@ pub enum Endpoint {
     /// Tried in order until one answers; never empty.
     Tcp(Vec<SocketAddr>),
     Unix(PathBuf),
+}
+
+/// As logs call it.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Tcp(addresses) => match addresses.first() {
+                Some(address) => address.fmt(f),
+                None => f.write_str("-"),
+            },
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What serving one site takes besides its rules.
@@ -93,7 +118,7 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `kept`: what outlives generations: sessions, the clock that dates them, keys, and challenges. `served`: one for each site, in the order of `sites`.
+    /// `served`: one for each site, in the order of `sites`.
     /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
@@ -101,11 +126,12 @@ impl Generation {
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates, sealing, challenges): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>, Arc<PendingChallenges>),
+        kept: Kept,
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        let Kept { sessions, dates, sealing, challenges, access_log } = kept;
         Generation {
             number,
             config,
@@ -113,6 +139,7 @@ impl Generation {
             endpoints,
             sessions,
             dates,
+            access_log,
             sealing,
             challenges,
             listeners,

@@ -81,9 +81,10 @@ pub(super) static TOP: Keys = Keys {
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
+        key("access_log", Shown::Absent("off")),
         key("site", Shown::Required),
     ],
-    unavailable: &["certificate_cache", "store", "admin", "access_log"],
+    unavailable: &["certificate_cache", "store", "admin"],
 };
 
 pub(super) static LISTEN: Keys = Keys {
@@ -145,6 +146,16 @@ pub(super) static UPSTREAM_POOL: Keys = Keys {
     keys: &[
         key("idle_per_worker", Shown::Count(&defaults::IDLE_PER_WORKER)),
         key("idle_timeout", Shown::Duration(&defaults::IDLE_TIMEOUT)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static ACCESS_LOG: Keys = Keys {
+    table: "[access_log]",
+    keys: &[
+        key("to", Shown::Required),
+        key("format", Shown::Word(|| defaults::ACCESS_LOG_FORMAT.word().to_owned())),
+        key("buffer", Shown::Size(&defaults::ACCESS_LOG_BUFFER)),
     ],
     unavailable: &[],
 };
@@ -243,6 +254,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
+    &ACCESS_LOG,
     &SITE,
     &HSTS,
     &CERTIFICATE,

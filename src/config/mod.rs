@@ -38,6 +38,7 @@ mod site;
 mod tests;
 mod top;
 mod values;
+mod watch;
 mod words;
 mod written;
 
@@ -47,7 +48,7 @@ pub use amount::{show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
 pub use files::{Files, FilesInMemory};
-pub use generation::{Endpoint, Generation, ServedSite, SiteTls, UpstreamId};
+pub use generation::{Endpoint, Generation, Kept, ServedSite, SiteTls, UpstreamId};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
@@ -89,6 +90,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let limits = reader.limits(top);
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
+    let access_log = reader.access_log(top);
 
     let mut included = Vec::new();
     reader.include(&table, 0, &mut included);
@@ -118,6 +120,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         limits,
         timeouts,
         upstream_pool,
+        access_log,
         sites,
         warnings: Vec::new(),
     })

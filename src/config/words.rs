@@ -535,6 +535,7 @@ fn example(table: &str, key: &str) -> String {
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
+        ("[access_log]", _) => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
         ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),
         _ => "[[site]] with `name`, `hosts` and `upstream`, or `include` the files that have it".to_owned(),
@@ -546,6 +547,7 @@ fn filled(key: &str) -> String {
     match key {
         "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        "to" => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
         _ => "a value, or leave it out".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use super::listen::BindFailure;
 use super::sealing::KeyFileFailure;
@@ -19,6 +20,12 @@ pub enum StartFailure {
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
+    /// The file of the access log cannot be written.
+    AccessLog {
+        place: Place,
+        path: PathBuf,
+        error: io::Error,
+    },
     /// The keys of session cookies.
     Sealing(KeyFileFailure),
     Worker {
@@ -81,6 +88,17 @@ impl fmt::Display for StartFailure {
                     at(place)
                 )
             }),
+            StartFailure::AccessLog { place, path, error } => write!(
+                f,
+                "{}: cannot write the access log {}: {error}\n  do: {}",
+                at(place),
+                path.display(),
+                match error.kind() {
+                    io::ErrorKind::NotFound => "make its directory, or name another one",
+                    io::ErrorKind::PermissionDenied => "let the user that Portcullis runs as write there",
+                    _ => "name a file on a disk that can be written to",
+                }
+            ),
             StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),

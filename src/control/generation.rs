@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -10,14 +11,16 @@ use bytes::Bytes;
 use super::StartFailure;
 use super::failure::ResolveFailure;
 use super::sealing;
+use crate::access_log::{AccessLog, Destination};
 use crate::certs::{self, CertificateWarning};
 use crate::config::{
-    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, SessionProtection, Site,
-    SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
+    self, Config, Endpoint, Generation, Kept, SelfSignedKey, ServedSite, SessionMode, SessionProtection,
+    Site, SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
 use crate::sealing::Binding as SealedFor;
+use crate::spool;
 use crate::tls::{
     self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
     TicketKeys, TlsProblem, Versions,
@@ -47,6 +50,7 @@ pub fn build(
     let policies = policies(&config)?;
     let sites = compile(&config, &policies, ports)?;
     let (endpoints, upstreams) = endpoints(&config)?;
+    let access_log = access_log(&config, before)?;
     let certificates = certificates(&config, &configs, warnings)?;
     // Sessions are dated by one clock as long as the process lives.
     let dates =
@@ -80,20 +84,13 @@ pub fn build(
     if !problems.is_empty() {
         return Err(StartFailure::Tls(problems));
     }
+    let kept = Kept { sessions, dates, sealing, challenges, access_log };
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
     let written = config.listen.http.iter().chain(&config.listen.https);
     let settings = written.map(|listener| listener.settings.clone());
     let listeners = addresses.iter().copied().zip(settings).collect();
     let number = before.map_or(1, |before| before.number + 1);
-    Ok(Generation::new(
-        number,
-        config,
-        sites,
-        endpoints,
-        served,
-        (sessions, dates, sealing, challenges),
-        (listeners, outside),
-    ))
+    Ok(Generation::new(number, config, sites, endpoints, served, kept, (listeners, outside)))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -131,6 +128,7 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
+    let log = config.access_log.take();
     let mut warnings = Vec::new();
     let built = build(config, &[], None, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
@@ -138,6 +136,7 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     // Nothing is ordered here, and what was is in the directory of the configuration.
     warnings.retain(|warning| !warning.warning.is_not_ordered_yet());
     let generation = built?;
+    log.as_ref().map_or(Ok(()), log_can_be)?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
@@ -290,6 +289,47 @@ pub fn adopt(generation: &Generation) {
         let settings = generation.config.session_cache;
         cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
     }
+}
+
+/// The log of the generation before when it is the same one.
+fn access_log(config: &Config, before: Option<&Generation>) -> Result<Option<Arc<AccessLog>>, StartFailure> {
+    let Some(log) = &config.access_log else {
+        return Ok(None);
+    };
+    if let Some(kept) = before.and_then(|before| before.access_log.as_ref())
+        && kept.destination == log.to
+        && kept.format == log.format
+    {
+        return Ok(Some(kept.clone()));
+    }
+    match spool::open(&log.to) {
+        Ok(sink) => Ok(Some(Arc::new(AccessLog { destination: log.to.clone(), format: log.format, sink }))),
+        Err(error) => Err(no_log(log, error)),
+    }
+}
+
+/// As far as can be told without making the file.
+fn log_can_be(log: &config::AccessLog) -> Result<(), StartFailure> {
+    let Destination::File(path) = &log.to else {
+        return Ok(());
+    };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    match std::fs::metadata(path).or_else(|_| std::fs::metadata(directory)) {
+        Ok(found) if found.is_dir() && path.is_dir() => {
+            Err(no_log(log, std::io::ErrorKind::IsADirectory.into()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(no_log(log, error)),
+    }
+}
+
+fn no_log(log: &config::AccessLog, error: std::io::Error) -> StartFailure {
+    let path = match &log.to {
+        Destination::File(path) | Destination::Syslog(path) => path.clone(),
+        Destination::Stdout => "stdout".into(),
+    };
+    StartFailure::AccessLog { place: log.place.clone(), path, error }
 }
 
 /// The system's clocks, as sessions are dated.

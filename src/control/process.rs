@@ -25,6 +25,7 @@ use super::signals::{self, Asked};
 use super::workers::{Workers, log_ring};
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
+use crate::spool::Writer;
 use crate::worker::{Report, Ring};
 
 /// Told the addresses that are listened on.
@@ -79,7 +80,9 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
     let reports = events.clone();
     let report = move |report| drop(reports.send(Event::Worker(report)));
-    let workers = Workers::start(count, &cores, ring, &generation, new, report)?;
+    let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
+    bound_lines(&lines, &generation);
+    let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
     wait_until_started(&inbox, count)?;
     ready(&addresses);
     // When it can answer: a CA asks at once.
@@ -90,6 +93,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         reread,
         reloaded,
         workers,
+        lines,
         bound,
         generation,
         outdated: Vec::new(),
@@ -99,9 +103,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         is_refresh_wanted: false,
         installing: None,
     };
-    let ended = process.serve(&inbox)?;
+    let ended = process.serve(&inbox);
     process.workers.log_totals();
-    Ok(ended)
+    process.lines.end();
+    ended
 }
 
 enum Event {
@@ -132,6 +137,8 @@ struct Process<'a> {
     reread: Reread,
     reloaded: Box<dyn Fn(&Config) + 'a>,
     workers: Workers,
+    /// Writes the access log.
+    lines: Writer,
     /// What is listened on.
     bound: Vec<Bound>,
     /// What new connections get.
@@ -166,6 +173,7 @@ impl Process<'_> {
                 Event::Signal(Asked::Reload) => self.reload(),
                 Event::Renewed if draining => {}
                 Event::Renewed => self.refresh(),
+                Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
                     Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
                     Ok(built) => self.install(built),
@@ -197,6 +205,13 @@ impl Process<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return next(inbox),
             }
+        }
+    }
+
+    /// Has the access log opened anew.
+    fn reopen(&self) {
+        if let Some(log) = &self.generation.access_log {
+            self.lines.reopen(log);
         }
     }
 
@@ -256,6 +271,7 @@ impl Process<'_> {
             tracing::info!("listening no more on {}://{address}", scheme.as_str());
         }
         generation::adopt(&generation);
+        bound_lines(&self.lines, &generation);
         if let Err(error) = self.key_keeper.keep(&generation) {
             tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
         }
@@ -297,6 +313,12 @@ impl Process<'_> {
     }
 }
 
+fn bound_lines(lines: &Writer, generation: &Generation) {
+    if let Some(log) = &generation.config.access_log {
+        lines.set_bound(log.buffer_bytes_max);
+    }
+}
+
 fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), StartFailure> {
     let mut started = 0;
     while started < count {
@@ -312,7 +334,11 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             Event::Signal(Asked::Reload) => {
                 tracing::info!("SIGHUP during the start: the configuration was read just now");
             }
-            Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) | Event::Renewed => {}
+            // Opened just now.
+            Event::Signal(Asked::Reopen) => {}
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. })
+            | Event::Built(_)
+            | Event::Renewed => {}
         }
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Answers for certificate authorities that validate our names, before anything else is decided.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use super::answer::Answer;
-use super::service::Service;
+use super::serving::Serving;
 use crate::http1::RequestHead;
 use crate::tls::challenges::HTTP_PATH;
 use crate::tls::{SeenChallenges, SharedServerConfig};
@@ -14,20 +14,17 @@ pub(super) struct WorkerChallenges(RefCell<SeenChallenges>);
 
 impl WorkerChallenges {
     /// What the validation of `name` is answered with.
-    pub(super) fn alpn(&self, service: &Service, name: &[u8]) -> Option<SharedServerConfig> {
-        let serving = service.serving();
+    pub(super) fn alpn(&self, serving: &Serving, name: &[u8]) -> Option<SharedServerConfig> {
         self.0.borrow_mut().look(&serving.generation.challenges).alpn(name).cloned()
     }
 
-    /// The answer to a request for a challenge that is pending (RFC 8555 §8.3); `None`: it is a request like others.
-    pub(super) fn http(&self, service: &Service, head: &RequestHead<'_, '_>) -> Option<Answer> {
+    /// What a request for a challenge that is pending is answered with (RFC 8555 §8.3); `None`: it is a request
+    /// like others.
+    pub(super) fn http(&self, serving: &Serving, head: &RequestHead<'_, '_>) -> Option<Arc<[u8]>> {
         let target = head.path_and_query();
         if !target.starts_with(HTTP_PATH) || !matches!(head.method, "GET" | "HEAD") {
             return None;
         }
-        let serving = service.serving();
-        let text = self.0.borrow_mut().look(&serving.generation.challenges).http(target).cloned()?;
-        service.counters.acme_validations.add(1);
-        Some(Answer::octets(service, head, &text))
+        self.0.borrow_mut().look(&serving.generation.challenges).http(target).cloned()
     }
 }

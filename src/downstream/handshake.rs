@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::Shaken;
 use super::service::Service;
+use crate::access_log;
 use crate::net::{ClientHello, Socket, TlsStream};
 
 /// Why there is no TLS connection.
@@ -54,9 +55,10 @@ pub(super) async fn run(
 }
 
 async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken), Failure> {
+    let began_us = service.local.clock.now_us();
     let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
-    if let Some(config) = hello.validation(|name| service.challenges.alpn(service, name)) {
+    if let Some(config) = hello.validation(|name| service.challenges.alpn(&service.serving(), name)) {
         let dates = service.serving().generation.dates.clone();
         let stream = hello.accept(config, until).await?;
         stream.handshake(until, &*dates).await?;
@@ -76,5 +78,7 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     };
     let stream = hello.accept(tls.config.clone(), until).await?;
     stream.handshake(until, &*generation.dates).await?;
-    Ok((stream, Shaken::new(tls.clone(), site, generation)))
+    let told = access_log::Tls { version: stream.version(), resumed: stream.is_resumed() };
+    let duration_us = service.local.clock.now_us() - began_us;
+    Ok((stream, Shaken::new(tls.clone(), site, generation, told, duration_us)))
 }

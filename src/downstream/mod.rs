@@ -14,6 +14,7 @@ mod handshake;
 mod http1;
 mod live_settings;
 mod plan;
+mod record;
 mod request_body;
 mod request_id;
 mod responder;
@@ -28,6 +29,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::access_log;
 use crate::config::{Generation, SiteTls};
 use crate::dispatch::SiteId;
 use crate::http::Scheme;
@@ -47,11 +49,22 @@ struct Shaken {
     tls: Arc<SiteTls>,
     // The site in the generation with this number, once looked for.
     site: Cell<(u64, Option<SiteId>)>,
+    /// For the access log.
+    told: access_log::Tls,
+    /// How long the handshake took; told with the first request.
+    duration_us: Cell<Option<u64>>,
 }
 
 impl Shaken {
-    fn new(tls: Arc<SiteTls>, site: SiteId, generation: &Generation) -> Shaken {
-        Shaken { tls, site: Cell::new((generation.number, Some(site))) }
+    fn new(
+        tls: Arc<SiteTls>,
+        site: SiteId,
+        generation: &Generation,
+        told: access_log::Tls,
+        duration_us: u64,
+    ) -> Shaken {
+        let site = Cell::new((generation.number, Some(site)));
+        Shaken { tls, site, told, duration_us: Cell::new(Some(duration_us)) }
     }
 
     /// The site in a generation, which may be later than the handshake.

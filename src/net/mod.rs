@@ -19,6 +19,7 @@ mod future_pool;
 mod local;
 mod socket;
 mod stream;
+mod tls_session;
 mod tls_stream;
 
 pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};

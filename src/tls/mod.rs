@@ -28,6 +28,7 @@ mod names;
 pub mod origin;
 mod policy;
 mod problem;
+pub mod records;
 pub mod renewal;
 mod server_config;
 mod session_cache;
@@ -35,6 +36,7 @@ mod sessions;
 pub mod sni;
 mod ticket;
 mod time;
+mod traffic_secrets;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +46,10 @@ pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};
+pub use records::{BadRecord, Opened, Records};
 pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};
 pub use ticket::TicketKeys;
 pub use time::{Clock, Moment};
+pub use traffic_secrets::{TrafficSecrets, captured};

@@ -91,7 +91,8 @@ impl Failure {
 #[must_use]
 pub fn wait_after(failure: Failure, count: u32, seed: u64) -> i64 {
     let (first, longest) = failure.waits();
-    let doubled = first.saturating_mul(1_i64.checked_shl(count.saturating_sub(1).min(30)).unwrap_or(i64::MAX));
+    let doubled =
+        first.saturating_mul(1_i64.checked_shl(count.saturating_sub(1).min(30)).unwrap_or(i64::MAX));
     let wait = doubled.min(longest);
     wait + part_of(wait / 4, seed)
 }
@@ -180,7 +181,9 @@ mod tests {
 
     #[test]
     fn without_a_window_it_is_two_thirds_and_a_little() {
-        for (not_before, not_after) in [(0, 90 * DAY), (1_000, 1_000 + 6 * DAY), (0, 60), (0, 30), (0, 2), (5, 5), (9, 1)] {
+        for (not_before, not_after) in
+            [(0, 90 * DAY), (1_000, 1_000 + 6 * DAY), (0, 60), (0, 30), (0, 2), (5, 5), (9, 1)]
+        {
             let lifetime = i64::max(not_after - not_before, 0);
             for seed in SEEDS {
                 let at = renew_at(Validity { not_before, not_after }, None, seed) - not_before;
@@ -193,7 +196,8 @@ mod tests {
     #[test]
     fn with_a_window_it_is_anywhere_inside_but_never_at_the_very_end() {
         let validity = Validity { not_before: 0, not_after: 90 * DAY };
-        let moments = |start, end| SEEDS.map(move |seed| renew_at(validity, Some(Window { start, end }), seed));
+        let moments =
+            |start, end| SEEDS.map(move |seed| renew_at(validity, Some(Window { start, end }), seed));
         let inside: Vec<i64> = moments(50 * DAY, 52 * DAY).collect();
         assert!(inside.iter().all(|at| (50 * DAY..52 * DAY).contains(at)));
         assert!(inside.iter().any(|at| *at < 50 * DAY + DAY / 4) && inside.iter().any(|at| *at > 51 * DAY));

@@ -110,7 +110,8 @@ fn dns_01_proves_wildcards_and_cleans_up() {
     let server = setup(&pebble, &["a.test", "*.a.test"], &upstream, &keys).start();
     wait_for_certificate(&server, "x.a.test");
     let records = std::fs::read_to_string(directory.path().join("records")).expect("it was run");
-    let count = |act: &str| records.lines().filter(|line| *line == format!("{act} _acme-challenge.a.test")).count();
+    let count =
+        |act: &str| records.lines().filter(|line| *line == format!("{act} _acme-challenge.a.test")).count();
     assert_eq!(count("present"), 2, "{records}");
     assert_eq!(count("cleanup"), 2, "{records}");
 }
@@ -123,7 +124,8 @@ fn certificates_are_renewed_before_they_end() {
     wait_for_certificate(&server, "a.test");
     let (_, until, first) = served(server.https(), "a.test");
     wait_until("it is renewed", || served(server.https(), "a.test").2 != first);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     assert!(i64::try_from(now).expect("a date") <= until, "before its end");
 }
 
@@ -133,7 +135,8 @@ fn a_ca_that_refuses_or_is_not_there_gives_way_to_the_next() {
     let upstream = Upstream::saying("hello");
     let nobody = crate::harness::free_address();
     let absent = pebble.source("").replace(&pebble.directory_url(), &format!("https://{nobody}/dir"));
-    let sources = [absent, pebble.source("profile = \"none-such\""), pebble.source("challenge = \"tls-alpn-01\"")];
+    let sources =
+        [absent, pebble.source("profile = \"none-such\""), pebble.source("challenge = \"tls-alpn-01\"")];
     let mut server = Setup::new(&sites(&["a.test"], &upstream, &sources)).listen(&pebble.listen()).start();
     server.wait_for_line("reason=\"unreachable\"");
     server.wait_for_line("the CA has no profile");
@@ -161,9 +164,10 @@ fn an_external_account_is_bound() {
     let setup_of_ca = PebbleSetup { binding: Some(("kid-1", SECRET)), ..PebbleSetup::default() };
     let Some(pebble) = setup_of_ca.start() else { return };
     let upstream = Upstream::saying("hello");
-    let server = setup(&pebble, &["a.test"], &upstream, "eab = { key_id = \"kid-1\", key_file = \"eab.key\" }")
-        .file("eab.key", SECRET)
-        .start();
+    let server =
+        setup(&pebble, &["a.test"], &upstream, "eab = { key_id = \"kid-1\", key_file = \"eab.key\" }")
+            .file("eab.key", SECRET)
+            .start();
     wait_for_certificate(&server, "a.test");
 }
 
@@ -205,7 +209,16 @@ fn a_ca_that_has_forgotten_the_account_gets_another() {
 fn a_process_killed_at_any_step_recovers() {
     let Some(pebble) = Pebble::start() else { return };
     let upstream = Upstream::saying("hello");
-    for step in ["ordering a certificate", "ACME account made", "order", "present", "validate", "finalize", "download", "keep"] {
+    for step in [
+        "ordering a certificate",
+        "ACME account made",
+        "order",
+        "present",
+        "validate",
+        "finalize",
+        "download",
+        "keep",
+    ] {
         let state = tempfile::tempdir().expect("a directory");
         let line = if step.contains(' ') { step.to_owned() } else { format!("step={step:?}") };
         let mut server = setup(&pebble, &["a.test"], &upstream, "").state_directory(state.path()).start();

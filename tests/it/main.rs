@@ -2,8 +2,10 @@
 
 mod harness;
 
+mod access_log;
 #[cfg(feature = "acme")]
 mod acme;
+mod agreement;
 mod allocation;
 mod bodies;
 mod bulk;

@@ -54,9 +54,8 @@ fn builder(ca: &AcmeCa) -> Result<AccountBuilder, OrderFailure> {
 }
 
 fn external_account(binding: &ExternalAccount) -> Result<ExternalAccountKey, OrderFailure> {
-    let key = hmac_key(&binding.key_file).map_err(|why| {
-        OrderFailure::Setting(format!("eab.key_file = {:?}: {why}", binding.key_file))
-    })?;
+    let key = hmac_key(&binding.key_file)
+        .map_err(|why| OrderFailure::Setting(format!("eab.key_file = {:?}: {why}", binding.key_file)))?;
     Ok(ExternalAccountKey::new(binding.key_id.clone(), &key))
 }
 

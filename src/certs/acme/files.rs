@@ -233,7 +233,10 @@ impl History {
         Some(History {
             cas: cas.collect(),
             last_error: error["at"].as_i64().zip(error["text"].as_str().map(str::to_owned)),
-            window: window["start"].as_i64().zip(window["end"].as_i64()).map(|(start, end)| Window { start, end }),
+            window: window["start"]
+                .as_i64()
+                .zip(window["end"].as_i64())
+                .map(|(start, end)| Window { start, end }),
             window_again: value["window_again"].as_i64().unwrap_or(0),
         })
     }
@@ -247,7 +250,8 @@ impl std::fmt::Display for History {
         let cas: Vec<Value> = cas.collect();
         let error = self.last_error.as_ref().map(|(at, text)| json!({ "at": at, "text": text }));
         let window = self.window.map(|window| json!({ "start": window.start, "end": window.end }));
-        let all = json!({ "cas": cas, "last_error": error, "window": window, "window_again": self.window_again });
+        let all =
+            json!({ "cas": cas, "last_error": error, "window": window, "window_again": self.window_again });
         writeln!(f, "{all}")
     }
 }
@@ -263,7 +267,9 @@ impl AccountFile {
     pub(super) fn new(state_directory: &Path, ca: &AcmeCa) -> AccountFile {
         let mut all = Context::new(&SHA256);
         let binding = ca.external_account.as_ref().map_or("", |binding| &binding.key_id);
-        for part in [ca.directory_url.as_str(), binding].into_iter().chain(ca.contact.iter().map(String::as_str)) {
+        for part in
+            [ca.directory_url.as_str(), binding].into_iter().chain(ca.contact.iter().map(String::as_str))
+        {
             all.update(part.as_bytes());
             all.update(b"\n");
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Identifier,
+    NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls::pki_types::CertificateDer;
@@ -23,7 +23,8 @@ use crate::tls::{PendingChallenges, ServedCertificate, ServerConfigs};
 const REQUEST: Duration = Duration::from_secs(60);
 /// Until a CA has validated, or issued.
 const PATIENCE: Duration = Duration::from_secs(300);
-const POLL: RetryPolicy = RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(PATIENCE);
+const POLL: RetryPolicy =
+    RetryPolicy::new().initial_delay(Duration::from_millis(250)).backoff(1.5).timeout(PATIENCE);
 /// A CA may reject any nonce (RFC 8555 §6.5); the client tries thrice by itself.
 const NONCES_MAX: usize = 10;
 
@@ -53,7 +54,11 @@ pub(super) struct Ordered {
 
 /// Orders, or goes on with the order that a process before this one had under way, and proves what comes of it.
 /// Nothing is kept yet.
-pub(super) async fn order(means: &Means, account: &Account, mut wanted: Wanted<'_>) -> Result<Ordered, OrderFailure> {
+pub(super) async fn order(
+    means: &Means,
+    account: &Account,
+    mut wanted: Wanted<'_>,
+) -> Result<Ordered, OrderFailure> {
     let files = SiteFiles::new(&means.state_directory, wanted.site);
     let of = OrderOf { directory_url: &wanted.ca.directory_url, names: wanted.names };
     let mut left = files.under_way()?;
@@ -70,16 +75,21 @@ pub(super) async fn order(means: &Means, account: &Account, mut wanted: Wanted<'
         if failure.is_type("badNonce") {
             continue;
         }
-        if failure.is_type("accountDoesNotExist") || failure.kind() != crate::tls::renewal::Failure::Unreachable {
+        if failure.is_type("accountDoesNotExist")
+            || failure.kind() != crate::tls::renewal::Failure::Unreachable
+        {
             files.forget_order()?;
         }
         if failure.is_type("alreadyReplaced") && wanted.replaces.take().is_some() {
             continue;
         }
-        let Some(stale) = Some(failure).filter(|failure| {
-            !(may_be_stale && failure.kind() == crate::tls::renewal::Failure::Refused)
-        }) else {
-            tracing::info!(site = wanted.site, "the order left by an earlier process is of no use: making another");
+        let Some(stale) = Some(failure)
+            .filter(|failure| !(may_be_stale && failure.kind() == crate::tls::renewal::Failure::Refused))
+        else {
+            tracing::info!(
+                site = wanted.site,
+                "the order left by an earlier process is of no use: making another"
+            );
             may_be_stale = false;
             continue;
         };
@@ -124,10 +134,9 @@ async fn run(
         OrderFailure::Setting("the order was finalized with a key that is not here".to_owned())
     })?;
     tracing::debug!(site = wanted.site, step = "download", "acme");
-    let chain = within_long("certificate", async {
-        order.poll_certificate(&POLL).await.map_err(at("certificate"))
-    })
-    .await?;
+    let chain =
+        within_long("certificate", async { order.poll_certificate(&POLL).await.map_err(at("certificate")) })
+            .await?;
     tracing::debug!(site = wanted.site, step = "keep", "acme");
     let text = certificate_text(&wanted.ca.directory_url, &key, &chain);
     let certificate = prove(files, &text, wanted, &means.configs)?;
@@ -189,7 +198,8 @@ async fn validate(
     };
     tracing::debug!(site = wanted.site, step = "present", "acme");
     let mut authorizations = order.authorizations();
-    while let Some(authorization) = within("authorization", async { Ok(authorizations.next().await) }).await? {
+    while let Some(authorization) = within("authorization", async { Ok(authorizations.next().await) }).await?
+    {
         let mut authorization = authorization.map_err(at("authorization"))?;
         if authorization.status != AuthorizationStatus::Pending {
             continue;
@@ -223,7 +233,8 @@ async fn validate(
             within("challenge", async { challenge.set_ready().await.map_err(at("challenge")) }).await?;
         }
     }
-    let ready = within_long("validation", async { order.poll_ready(&POLL).await.map_err(at("validation")) }).await;
+    let ready =
+        within_long("validation", async { order.poll_ready(&POLL).await.map_err(at("validation")) }).await;
     match ready {
         Ok(OrderStatus::Ready) => Ok(()),
         Ok(_) | Err(OrderFailure::Ca { error: instant_acme::Error::Api(_), .. })
@@ -241,9 +252,11 @@ async fn why_not(order: &mut Order) -> OrderFailure {
     let told = order.state().error.as_ref().map(ToString::to_string);
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
-        if within("authorization", async { authorization.refresh().await.map(drop).map_err(at("authorization")) })
-            .await
-            .is_err()
+        if within("authorization", async {
+            authorization.refresh().await.map(drop).map_err(at("authorization"))
+        })
+        .await
+        .is_err()
         {
             break;
         }
@@ -289,7 +302,8 @@ fn prove(
     if wanted.now > certificate.not_after() {
         return Err(problem(CertificateTrouble::Expired { not_after: certificate.not_after() }));
     }
-    if let Some(name) = wanted.names.iter().find(|name| !certificate.names().covers_pattern(name.as_bytes())) {
+    if let Some(name) = wanted.names.iter().find(|name| !certificate.names().covers_pattern(name.as_bytes()))
+    {
         return Err(OrderFailure::Setting(format!("the certificate issued does not cover {name}")));
     }
     verify(&certificate, configs).map_err(|error| problem(CertificateTrouble::Handshake(error)))?;

@@ -81,8 +81,11 @@ impl Acme {
         let statuses = Statuses::default();
         let counts = Arc::new(Counts::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let means =
-            Means { state_directory: state_directory.to_owned(), challenges, configs: ServerConfigs::new(None) };
+        let means = Means {
+            state_directory: state_directory.to_owned(),
+            challenges,
+            configs: ServerConfigs::new(None),
+        };
         let (mine, statuses_written, counted) = (said.downgrade(), statuses.clone(), counts.clone());
         std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
             let schedule = Schedule {
@@ -121,9 +124,17 @@ impl Acme {
         let Counts { ordered, unreachable, refused, rate_limited } = &*self.counts;
         [
             ("acme_ordered", "Certificates issued by ACME authorities.", value(ordered)),
-            ("acme_unreachable", "Orders that failed because the authority did not answer.", value(unreachable)),
+            (
+                "acme_unreachable",
+                "Orders that failed because the authority did not answer.",
+                value(unreachable),
+            ),
             ("acme_refused", "Orders that an authority refused or could not validate.", value(refused)),
-            ("acme_rate_limited", "Orders refused because an authority was asked too often.", value(rate_limited)),
+            (
+                "acme_rate_limited",
+                "Orders refused because an authority was asked too often.",
+                value(rate_limited),
+            ),
         ]
     }
 }
@@ -361,17 +372,12 @@ fn start_window(
         let asked = async {
             let account = open_account(&means, &accounts, &ca).await?;
             let Ok(identifier) = CertificateIdentifier::try_from(&leaf) else { return Ok(None) };
-            match within("renewal information", async {
-                Ok(account.renewal_info(&identifier).await)
-            })
-            .await?
+            match within("renewal information", async { Ok(account.renewal_info(&identifier).await) }).await?
             {
                 Ok((info, again)) => {
                     let window = info.suggested_window;
-                    let window = Window {
-                        start: window.start.unix_timestamp(),
-                        end: window.end.unix_timestamp(),
-                    };
+                    let window =
+                        Window { start: window.start.unix_timestamp(), end: window.end.unix_timestamp() };
                     Ok(Some((window, again.as_secs())))
                 }
                 Err(Error::Unsupported(_)) => Ok(None),

@@ -82,7 +82,11 @@ impl Site {
         let state = match &self.certificate {
             _ if self.is_ordering => AcmeState::Ordering,
             Some(issued) if issued.certificate.is_current(now) => {
-                if self.due() <= now { AcmeState::Overdue } else { AcmeState::Valid }
+                if self.due() <= now {
+                    AcmeState::Overdue
+                } else {
+                    AcmeState::Valid
+                }
             }
             _ => AcmeState::Wanted,
         };

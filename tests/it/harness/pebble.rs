@@ -53,7 +53,8 @@ impl Pebble {
     pub fn restart(mut self) -> Pebble {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.child = start(&self.files.path().join("pebble.json"), &self.dns, self.nonces_rejected, self.directory);
+        self.child =
+            start(&self.files.path().join("pebble.json"), &self.dns, self.nonces_rejected, self.directory);
         self
     }
 
