@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::failure::OrderFailure;
 use crate::tls::SharedServerConfig;
@@ -23,10 +24,15 @@ pub(super) fn config(host: &str, digest: &[u8]) -> Result<SharedServerConfig, Or
     let certificate = params.self_signed(&key).map_err(|error| failed(&error.to_string()))?;
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = aws_lc_rs::default_provider();
+    let key = provider.key_provider.load_private_key(key).map_err(|error| failed(&error.to_string()))?;
+    // Not checked against each other: the extension is critical and of no meaning to anybody but the CA.
+    let certified = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| failed(&error.to_string()))?;
+        .map_err(|error| failed(&error.to_string()))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(certified));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
