@@ -30,18 +30,15 @@ pub fn set_level(level: LogLevel) {
     }
 }
 
-/// What libraries say below a warning is about themselves: frames of HTTP/2, connections to a CA.
 fn filter(level: LogLevel) -> Targets {
-    let level = level_filter(level);
-    Targets::new().with_target("portcullis", level).with_default(level.min(LevelFilter::WARN))
-}
-
-fn level_filter(level: LogLevel) -> LevelFilter {
-    match level {
+    let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    }
+    };
+    // Every frame and every step of a connection to a CA is a line at `debug`: for those who ask for everything.
+    let frames = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
+    Targets::new().with_default(level).with_targets([("h2", frames), ("hyper_util", frames)])
 }

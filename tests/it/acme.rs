@@ -223,8 +223,7 @@ fn a_process_killed_at_any_step_recovers() {
         let line = if step.contains(' ') { step.to_owned() } else { format!("step={step:?}") };
         let mut server = setup(&pebble, &["a.test"], &upstream, "").state_directory(state.path()).start();
         server.wait_for_line(&line);
-        server.signal(Signal::KILL);
-        server.wait_for_end();
+        server.kill();
         let server = setup(&pebble, &["a.test"], &upstream, "").state_directory(state.path()).start();
         wait_for_certificate(&server, "a.test");
         let left: Vec<_> = files(&state.path().join("acme/certificates"));

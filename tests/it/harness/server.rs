@@ -183,6 +183,7 @@ impl Setup {
             http: Vec::new(),
             https: Vec::new(),
             ended: None,
+            is_killed: false,
             generation: 1,
             setup: self,
         };
@@ -273,6 +274,7 @@ pub struct Server {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     ended: Option<ExitStatus>,
+    is_killed: bool,
     // The newest generation that was seen to serve.
     generation: u64,
     // Its directory goes when this is dropped.
@@ -387,6 +389,13 @@ impl Server {
         status
     }
 
+    /// Kills it: no word is asked of it, and none expected.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        self.ended = self.child.wait().ok();
+        self.is_killed = true;
+    }
+
     /// Asks it to end and waits.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
@@ -427,6 +436,9 @@ impl Drop for Server {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
             }
+            return;
+        }
+        if self.is_killed {
             return;
         }
         let status = self.stop();
