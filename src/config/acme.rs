@@ -55,8 +55,9 @@ impl Reader<'_> {
                 self.missing(section, key);
             }
         }
-        let (key_id, _) = self.filled(section, "key_id")?;
-        let (path, at) = self.filled(section, "key_file")?;
+        let key_id = self.filled(section, "key_id");
+        let key_file = self.filled(section, "key_file");
+        let ((key_id, _), (path, at)) = key_id.zip(key_file)?;
         Some(AcmeBinding { key_id, key_file: self.beside(at, &path) })
     }
 

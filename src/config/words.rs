@@ -534,6 +534,9 @@ fn example(table: &str, key: &str) -> String {
         }
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
+        ("`eab`", "key_id") => "key_id = \"kid-1\", the name of the key".to_owned(),
+        ("`eab`", _) => "key_file = \"eab.key\", a file with the key in base64url".to_owned(),
+        ("`dns`", _) => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
         ("[access_log]", _) => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
@@ -548,6 +551,7 @@ fn filled(key: &str) -> String {
         "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         "to" => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
+        "run" => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
         _ => "a value, or leave it out".to_owned(),
