@@ -62,8 +62,15 @@ impl Counts {
 enum Said {
     Install(Vec<AcmeSite>),
     Renew(String),
-    Ordered { site: String, ca: AcmeCa, result: Result<Ordered, OrderFailure> },
+    Ordered(Box<Ended>),
     Window { site: String, directory_url: String, window: Option<Window>, again: u64 },
+}
+
+/// An order that has come to its end.
+struct Ended {
+    site: String,
+    ca: AcmeCa,
+    result: Result<Ordered, OrderFailure>,
 }
 
 impl Acme {
@@ -215,7 +222,10 @@ impl Schedule {
                     site.history.cas.clear();
                 }
             }
-            Said::Ordered { site, ca, result } => self.ordered(&site, &ca, result),
+            Said::Ordered(ended) => {
+                let Ended { site, ca, result } = *ended;
+                self.ordered(&site, &ca, result);
+            }
             Said::Window { site: name, directory_url, window, again } => {
                 if let Some(site) = self.sites.get_mut(&name)
                     && site.certificate.as_ref().is_some_and(|issued| issued.directory_url == directory_url)
@@ -349,7 +359,7 @@ fn start_order(
             }
         }
         if let Some(said) = said.upgrade() {
-            let _ = said.send(Said::Ordered { site: name, ca, result });
+            let _ = said.send(Said::Ordered(Box::new(Ended { site: name, ca, result })));
         }
     });
 }
