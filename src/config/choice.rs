@@ -2,7 +2,7 @@
 
 use crate::access_log::Format;
 use crate::config::config::{
-    Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, Unmatched,
+    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, Unmatched,
 };
 
 /// A setting written as one of a few words.
@@ -51,6 +51,11 @@ impl Choice for Unmatched {
 
 impl Choice for SessionProtection {
     const WORDS: &'static [(&'static str, Self)] = &[("secure", Self::Secure), ("sealed", Self::Sealed)];
+}
+
+impl Choice for AcmeChallenge {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("http-01", Self::Http01), ("tls-alpn-01", Self::TlsAlpn01), ("dns-01", Self::Dns01)];
 }
 
 impl Choice for PathReading {

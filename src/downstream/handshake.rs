@@ -11,6 +11,8 @@ use crate::net::{ClientHello, Socket, TlsStream};
 /// Why there is no TLS connection.
 enum Failure {
     UnknownName,
+    /// It was a certificate authority, which has seen what it wanted to.
+    Validation,
     Io(io::Error),
 }
 
@@ -19,6 +21,7 @@ impl Failure {
     fn reason(&self) -> &'static str {
         match self {
             Failure::UnknownName => "unknown_name",
+            Failure::Validation => "acme_validation",
             Failure::Io(error) => match error.kind() {
                 io::ErrorKind::TimedOut => "timed_out",
                 // What breaks the rules of TLS, theirs or ours: the alert says which.
@@ -53,6 +56,11 @@ pub(super) async fn run(
             // Boxed here: only a pointer stays in the connection's task.
             return Some((Box::new(tls), shaken));
         }
+        Err(Failure::Validation) => {
+            counters.acme_validations.add(1);
+            tracing::debug!(client = %peer, "a certificate authority validated a name over TLS");
+            return None;
+        }
         Err(failure) => {
             counters.handshake_failures.add(failure.reason());
             match failure {
@@ -61,6 +69,7 @@ pub(super) async fn run(
                     tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
                 }
                 Failure::Io(error) => tracing::debug!(client = %peer, %error, "handshake failed"),
+                Failure::Validation => {}
             }
         }
     }
@@ -72,6 +81,14 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     let began_us = service.local.clock.now_us();
     let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
+    if let Some(config) = hello.validation(|name| service.challenges.alpn(&service.serving(), name)) {
+        let dates = service.serving().generation.dates.clone();
+        let stream = hello.accept(config, until).await?;
+        stream.handshake(until, &*dates).await?;
+        // It exchanges nothing more (RFC 8737 §3).
+        stream.close_notify(until).await;
+        return Err(Failure::Validation);
+    }
     let serving = service.serving();
     let generation = &serving.generation;
     let site = hello.with_server_name(|name| match name {
