@@ -31,3 +31,4 @@ mod tidy;
 mod trusted;
 mod upgrade;
 mod upstreams;
+mod worker_allocation;
