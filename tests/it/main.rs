@@ -27,6 +27,7 @@ mod sessions;
 mod sites;
 mod smuggling;
 mod streaming;
+mod system_calls;
 mod tidy;
 mod trusted;
 mod upgrade;
