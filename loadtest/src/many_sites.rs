@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -82,6 +83,7 @@ fn write(directory: &Path, sites: usize, http: u16, https: u16) -> io::Result<Pa
         let file = |end: &str| -> PathBuf { directory.join(format!("{number}.{end}")) };
         fs::write(file("pem"), certificate.pem())?;
         fs::write(file("key"), key.serialize_pem())?;
+        fs::set_permissions(file("key"), fs::Permissions::from_mode(0o600))?;
         last = Some((file("pem"), file("key"), certificate.der().clone()));
         // String takes every write.
         let _ = writeln!(

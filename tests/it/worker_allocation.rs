@@ -71,7 +71,8 @@ fn in_a_process_of_its_own() {
     );
     let (http, https) = serve(sites);
     let thread = worker_thread();
-    let cases: [(&str, Box<dyn Fn(&mut Client)>, Client); 5] = [
+    type Ask = Box<dyn Fn(&mut Client)>;
+    let cases: [(&str, Ask, Client); 5] = [
         (
             "small responses over TLS",
             Box::new(|client| assert_eq!(client.get("a.test", "/").body.len(), 100)),
