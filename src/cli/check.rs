@@ -89,6 +89,24 @@ fn problems(
     files: &mut dyn Files,
     texts: &mut Texts,
 ) -> Result<Vec<Problem>, control::StartFailure> {
+    let mut problems = config.warnings.clone();
+    problems.extend(proved_in(config, files, texts)?);
+    Ok(problems)
+}
+
+/// What can be proved of a configuration without errors.
+///
+/// # Errors
+/// None for one that could be served.
+pub fn proved(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
+    proved_in(config, files, &mut Texts::default())
+}
+
+fn proved_in(
+    config: &Config,
+    files: &mut dyn Files,
+    texts: &mut Texts,
+) -> Result<Vec<Problem>, control::StartFailure> {
     let sites = control::sites(config, config.listen.ports(0, 0))?;
     let facts: Vec<SiteFacts<'_>> = config
         .sites
@@ -103,7 +121,7 @@ fn problems(
             session_cookies: &site.session_cookies,
         })
         .collect();
-    let mut problems = config.warnings.clone();
+    let mut problems = Vec::new();
     for finding in proof::prove(&sites, &facts) {
         // Two ports that the system chooses are two ports.
         if finding.proved == (Proved::OnePort { port: 0 }) {
