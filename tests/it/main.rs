@@ -18,6 +18,7 @@ mod fields;
 mod fuzz_corpus;
 mod handshakes;
 mod http2;
+mod http2_clients;
 mod http2_floods;
 mod lifecycle;
 mod limits;
