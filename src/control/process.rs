@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit};
 
 use super::StartFailure;
+use super::acme::AcmeKeeper;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
@@ -72,6 +73,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
 
     let (events, inbox) = channel();
+    let renewed = events.clone();
+    let mut acme = AcmeKeeper::new(move |_: &str| drop(renewed.send(Event::Renewed)));
     // The receiver lives as long as the process serves.
     let signalled = events.clone();
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
@@ -82,6 +85,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
     wait_until_started(&inbox, count)?;
     ready(&addresses);
+    // When it can answer: a CA asks at once.
+    acme.install(&generation).map_err(StartFailure::System)?;
 
     let mut process = Process {
         events,
@@ -93,7 +98,9 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         generation,
         outdated: Vec::new(),
         key_keeper,
+        acme,
         reloading: Reloading::No,
+        is_refresh_wanted: false,
         installing: None,
     };
     let ended = process.serve(&inbox);
@@ -107,6 +114,8 @@ enum Event {
     Worker(Report),
     /// A reload has come to its end.
     Built(Box<Result<Built, ReloadFailure>>),
+    /// A certificate that was ordered is there.
+    Renewed,
 }
 
 /// Whether a generation is being built.
@@ -137,7 +146,10 @@ struct Process<'a> {
     /// Earlier ones that may still be in use.
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
+    acme: AcmeKeeper,
     reloading: Reloading,
+    /// Certificates have come while a generation was being built.
+    is_refresh_wanted: bool,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
 }
@@ -159,6 +171,8 @@ impl Process<'_> {
                 }
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
                 Event::Signal(Asked::Reload) => self.reload(),
+                Event::Renewed if draining => {}
+                Event::Renewed => self.refresh(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
                     Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
@@ -214,10 +228,26 @@ impl Process<'_> {
             return;
         }
         tracing::info!("reloading");
+        self.build(self.reread.clone());
+    }
+
+    /// A generation with the configuration there is, and the certificates that are there now.
+    fn refresh(&mut self) {
+        if self.reloading != Reloading::No {
+            self.is_refresh_wanted = true;
+            return;
+        }
+        self.is_refresh_wanted = false;
+        tracing::info!("taking up new certificates");
+        let config = self.generation.config.clone();
+        self.build(Arc::new(move || Ok(config.clone())));
+    }
+
+    fn build(&mut self, reread: Reread) {
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
-        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), done) {
+        match reload::start(reread, serving, bound, self.workers.count(), done) {
             Ok(()) => self.reloading = Reloading::Yes,
             Err(error) => self.not_reloaded(&ReloadFailure::Start(StartFailure::System(error))),
         }
@@ -244,6 +274,9 @@ impl Process<'_> {
         bound_lines(&self.lines, &generation);
         if let Err(error) = self.key_keeper.keep(&generation) {
             tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
+        }
+        if let Err(error) = self.acme.install(&generation) {
+            tracing::error!(%error, "no certificates will be ordered before the next reload");
         }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;
@@ -274,6 +307,8 @@ impl Process<'_> {
         self.reloading = Reloading::No;
         if again {
             self.reload();
+        } else if self.is_refresh_wanted {
+            self.refresh();
         }
     }
 }
@@ -301,7 +336,9 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             }
             // Opened just now.
             Event::Signal(Asked::Reopen) => {}
-            Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) => {}
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. })
+            | Event::Built(_)
+            | Event::Renewed => {}
         }
     }
     Ok(())

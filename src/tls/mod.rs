@@ -23,11 +23,13 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+pub mod challenges;
 mod names;
 pub mod origin;
 mod policy;
 mod problem;
 pub mod records;
+pub mod renewal;
 mod server_config;
 mod session_cache;
 mod sessions;
@@ -40,6 +42,7 @@ mod traffic_secrets;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};
