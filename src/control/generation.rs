@@ -399,7 +399,6 @@ fn certificates(
     if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
 }
 
-<<<<<<< HEAD
 /// Fewer sites are not worth a thread.
 const SITES_PER_THREAD_MIN: usize = 32;
 
@@ -419,10 +418,7 @@ fn certificate(
     })
 }
 
-fn source(written: &config::Source) -> certs::Source {
-=======
 fn source(site: &Site, written: &config::Source) -> certs::Source {
->>>>>>> main
     match written {
         config::Source::Files { certificate, key } => {
             certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
