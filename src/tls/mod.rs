@@ -23,6 +23,7 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+mod handover;
 mod names;
 pub mod origin;
 mod policy;
@@ -40,6 +41,7 @@ mod traffic_secrets;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use handover::{export_sessions, import_sessions};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};

@@ -27,6 +27,7 @@ mod sessions;
 mod sites;
 mod smuggling;
 mod streaming;
+mod takeover;
 mod tidy;
 mod trusted;
 mod upgrade;

@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dispatch",
             "http",
             "metrics",
+            "net",
             "sealing",
             "spool",
             "tls",
