@@ -54,10 +54,14 @@ fn run(flags: &RunFlags) -> ExitCode {
     let config = match read(&flags.config, &flags.overrides()) {
         Ok(config) => config,
         Err(problems) => {
-            if let Some(predecessor) = &predecessor {
-                predecessor.failed(&problems.to_string());
-            }
-            return fail(&problems);
+            return match &predecessor {
+                // It writes them into its log.
+                Some(predecessor) => {
+                    predecessor.failed(&problems.to_string());
+                    ExitCode::FAILURE
+                }
+                None => fail(&problems),
+            };
         }
     };
     logging::start(config.log);

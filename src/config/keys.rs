@@ -81,6 +81,7 @@ pub(super) static TOP: Keys = Keys {
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
+        key("sandbox", Shown::Absent("see below")),
         key("access_log", Shown::Absent("off")),
         key("site", Shown::Required),
     ],
@@ -160,6 +161,16 @@ pub(super) static ACCESS_LOG: Keys = Keys {
     unavailable: &[],
 };
 
+pub(super) static SANDBOX: Keys = Keys {
+    table: "[sandbox]",
+    keys: &[
+        key("no_new_privileges", Shown::Flag(&defaults::NO_NEW_PRIVILEGES)),
+        key("landlock", Shown::Flag(&defaults::LANDLOCK)),
+        key("seccomp", Shown::Flag(&defaults::SECCOMP)),
+    ],
+    unavailable: &[],
+};
+
 pub(super) static SITE: Keys = Keys {
     table: "[[site]]",
     keys: &[
@@ -227,6 +238,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
+    &SANDBOX,
     &ACCESS_LOG,
     &SITE,
     &HSTS,

@@ -89,6 +89,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let limits = reader.limits(top);
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
+    let sandbox = reader.sandbox(top);
     let access_log = reader.access_log(top);
 
     let mut included = Vec::new();
@@ -119,6 +120,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         limits,
         timeouts,
         upstream_pool,
+        sandbox,
         access_log,
         sites,
         warnings: Vec::new(),

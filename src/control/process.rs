@@ -28,6 +28,7 @@ use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailu
 use super::workers::{Workers, log_ring};
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
+use crate::sandbox;
 use crate::spool::Writer;
 use crate::worker::{Report, Ring};
 
@@ -82,6 +83,11 @@ fn begin<'a>(
     predecessor: &mut Option<Predecessor>,
 ) -> Result<(Process<'a>, Receiver<Event>), StartFailure> {
     raise_descriptor_limit();
+    if start.config.sandbox.no_new_privileges
+        && let Err(error) = sandbox::forbid_new_privileges()
+    {
+        tracing::warn!(%error, "programs that are started may gain rights");
+    }
     let Start { config, ring, reread, ready, reloaded, program, predecessor: _ } = start;
     let (ring, mut inherited) = match predecessor {
         Some(predecessor) => (predecessor.ring(ring), predecessor.take_listeners()),

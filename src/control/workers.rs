@@ -11,6 +11,7 @@ use super::StartFailure;
 use super::listen::{self, Bound, Sockets};
 use crate::config::Generation;
 use crate::metrics::Counters;
+use crate::sandbox::Rules;
 use crate::spool::Inlet;
 use crate::worker::{Order, Report, Ring, Worker};
 
@@ -39,6 +40,7 @@ impl Workers {
         report: impl Fn(Report) + Clone + Send + 'static,
     ) -> Result<Workers, StartFailure> {
         let count = inlets.len();
+        let sandbox = generation.config.sandbox;
         let mut workers = Vec::with_capacity(count);
         let hands = listen::deal(sockets, count).into_iter().zip(inlets);
         for (index, (listeners, lines)) in hands.enumerate() {
@@ -55,6 +57,7 @@ impl Workers {
                 generation: generation.clone(),
                 counters: counters.clone(),
                 lines,
+                sandbox: Rules { landlock: sandbox.landlock, seccomp: sandbox.seccomp },
                 pulse: pulse.clone(),
                 orders: inbox,
                 wake: woken,

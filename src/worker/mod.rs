@@ -30,6 +30,7 @@ use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
+use crate::sandbox::{self, Rules};
 use crate::spool::Inlet;
 
 pub use runtime::Ring;
@@ -47,6 +48,8 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// Where lines of the access log go.
     pub lines: Inlet,
+    /// What it gives up before it accepts.
+    pub sandbox: Rules,
     /// Counted up at every tick: the worker turns its loop.
     pub pulse: Arc<AtomicU64>,
     pub orders: Receiver<Order>,
@@ -126,6 +129,9 @@ impl Worker {
             let mut set = rustix::thread::CpuSet::new();
             set.set(core);
             rustix::thread::sched_setaffinity(None, &set)?;
+        }
+        for left in sandbox::confine_worker(self.sandbox) {
+            tracing::warn!(worker = self.index, "this worker is not confined as it should be: {left}");
         }
         let local = Local::new();
         let place = (self.index, self.count);

@@ -21,6 +21,8 @@ impl Successor {
     /// Has the process that serves upgraded, and waits for the `nth` one that serves in its place.
     #[track_caller]
     fn of(server: &mut Server, process: Pid, nth: usize) -> Successor {
+        let failures = |text: &str| text.matches("not upgraded").count();
+        let before = failures(&server.log_text());
         kill_process(process, Signal::USR2).expect("it runs");
         let upgraded = |server: &Server| -> Vec<String> {
             let lines = server.lines().into_iter();
@@ -28,7 +30,7 @@ impl Successor {
         };
         wait_until("the new process serves", || {
             let text = server.log_text();
-            assert!(!text.contains("not upgraded"), "{text}");
+            assert_eq!(failures(&text), before, "{text}");
             upgraded(server).len() == nth && text.matches("INFO ready").count() == nth + 1
         });
         let line = upgraded(server).pop().expect("it was waited for");

@@ -36,7 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
+    ("sandbox", &[]),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["tls"]),
     (
         "control",
@@ -48,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "metrics",
             "net",
+            "sandbox",
             "sealing",
             "spool",
             "tls",
