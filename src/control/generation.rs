@@ -170,7 +170,7 @@ fn policies(config: &Config) -> Result<Vec<Policy>, StartFailure> {
             TlsVersions::Tls12 => Versions::Tls12,
             TlsVersions::Tls13 => Versions::Tls13,
         };
-        match Policy::new(versions, vec![b"http/1.1".to_vec()], None) {
+        match Policy::new(versions, vec![b"h2".to_vec(), b"http/1.1".to_vec()], None) {
             Ok(policy) => policies.push(policy),
             Err(problem) => problems.push((site.name.clone(), problem)),
         }
