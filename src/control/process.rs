@@ -89,9 +89,9 @@ fn begin<'a>(
         tracing::warn!(%error, "programs that are started may gain rights");
     }
     let Start { config, ring, reread, ready, reloaded, program, predecessor: _ } = start;
-    let (ring, mut inherited) = match predecessor {
-        Some(predecessor) => (predecessor.ring(ring), predecessor.take_listeners()),
-        None => (ring, systemd::listeners()),
+    let mut inherited = match predecessor {
+        Some(predecessor) => predecessor.take_listeners(),
+        None => systemd::listeners(),
     };
     let cores = cores_allowed();
     let count = match config.workers {
@@ -126,10 +126,16 @@ fn begin<'a>(
     let report = move |report| drop(reports.send(Event::Worker(report)));
     let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
     bound_lines(&lines, &generation);
-    let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
-    let ring = wait_until_started(&inbox, count)?;
+    // Beside another process that accepts from the same queue, connections would be left in it: see `upgrade`.
+    let (at_once, later) = match predecessor {
+        Some(_) => (Vec::new(), new),
+        None => (new, Vec::new()),
+    };
+    let workers = Workers::start(&cores, ring, &generation, at_once, inlets, report)?;
+    wait_until_started(&inbox, count)?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();
+        workers.install(&generation, later, &[]);
     }
     ready(&addresses);
     systemd::ready(&serves(&generation));
@@ -141,7 +147,6 @@ fn begin<'a>(
         reloaded,
         workers,
         lines,
-        ring,
         bound,
         held,
         program,
@@ -151,6 +156,7 @@ fn begin<'a>(
         reloading: Reloading::No,
         installing: None,
         upgrading: None,
+        successor: None,
         reload_asked: false,
     };
     Ok((process, inbox))
@@ -191,8 +197,6 @@ struct Process<'a> {
     workers: Workers,
     /// Writes the access log.
     lines: Writer,
-    /// Epoll when any worker runs on that.
-    ring: Ring,
     /// What is listened on.
     bound: Vec<Bound>,
     /// The same sockets that the workers have, for a process that takes over. While they are here, none is closed.
@@ -208,6 +212,8 @@ struct Process<'a> {
     installing: Option<Instant>,
     /// Number of the process that is about to take over; 0 until it has one.
     upgrading: Option<Arc<AtomicU32>>,
+    /// Accepts when the workers have taken back their accepts.
+    successor: Option<Successor>,
     /// For a reload meanwhile: the new process may have read its files before they changed.
     reload_asked: bool,
 }
@@ -221,6 +227,7 @@ impl Process<'_> {
         let mut draining = false;
         let mut running = self.workers.count();
         let mut cut = 0;
+        let mut quiet = 0;
         while running > 0 {
             match self.next(inbox)? {
                 Event::Signal(Asked::Stop) if draining => {
@@ -258,6 +265,14 @@ impl Process<'_> {
                 }
                 Event::Worker(Report::Failed { worker, error }) => {
                     return Err(StartFailure::Worker { worker, error });
+                }
+                Event::Worker(Report::Quiet { .. }) => {
+                    quiet += 1;
+                    if quiet == self.workers.count()
+                        && let Some(successor) = self.successor.take()
+                    {
+                        successor.gone();
+                    }
                 }
                 Event::Worker(Report::Started { .. }) => {}
             }
@@ -314,7 +329,6 @@ impl Process<'_> {
         tracing::info!("upgrading: the program is started anew");
         let estate = Estate {
             listeners: held.into_iter().map(Sockets::bequeath).collect(),
-            ring: self.ring,
             sessions: self.generation.sessions.clone(),
         };
         let (events, started) = (self.events.clone(), Arc::new(AtomicU32::new(0)));
@@ -331,7 +345,7 @@ impl Process<'_> {
         tracing::info!(process, "upgraded: the new process serves");
         systemd::hand_to(process, "the new process serves, the old one drains");
         self.drain(LAST_REQUEST);
-        successor.gone();
+        self.successor = Some(successor);
         if self.reload_asked {
             tell(process, Signal::HUP);
         }
@@ -448,19 +462,14 @@ fn bound_lines(lines: &Writer, generation: &Generation) {
     }
 }
 
-/// The worst of the rings the workers run on.
-fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<Ring, StartFailure> {
+fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), StartFailure> {
     let mut started = 0;
-    let mut worst = Ring::DeferTaskrun;
     while started < count {
         match next(inbox)? {
             Event::Signal(Asked::Stop) => return Err(StartFailure::Interrupted),
             Event::Worker(Report::Started { worker, ring, failed }) => {
                 started += 1;
                 log_ring(worker, ring, &failed);
-                if ring == Ring::Epoll {
-                    worst = ring;
-                }
             }
             Event::Worker(Report::Failed { worker, error }) => {
                 return Err(StartFailure::Worker { worker, error });
@@ -473,12 +482,12 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<Ring, Sta
             Event::Signal(Asked::Upgrade) => {
                 tracing::info!("SIGUSR2 during the start: this is the program as it is now");
             }
-            Event::Worker(Report::Ended { .. } | Report::Installed { .. })
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. } | Report::Quiet { .. })
             | Event::Built(_)
             | Event::Succeeded(_) => {}
         }
     }
-    Ok(worst)
+    Ok(())
 }
 
 fn next(inbox: &Receiver<Event>) -> Result<Event, StartFailure> {

@@ -98,8 +98,6 @@ async fn accept_until_stopped(listener: &Open, service: &Rc<Service>, stop: &Sto
                 service.counters.accepts_paused.add(1);
                 monoio::time::sleep(PAUSE).await;
             }
-            // Only for a moment of an upgrade: the process that takes over has the same socket, and runs on epoll.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => monoio::time::sleep(PAUSE).await,
             // The client left between its handshake and our accept, or the network failed.
             Err(_) => {}
         }

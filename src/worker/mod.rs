@@ -87,6 +87,10 @@ pub enum Report {
         worker: usize,
         generation: u64,
     },
+    /// It drains, and has taken back the last of its accepts.
+    Quiet {
+        worker: usize,
+    },
     /// It could not start or go on.
     Failed {
         worker: usize,
@@ -160,9 +164,15 @@ impl Worker {
         let stopped = accepting.stop(|_| true);
         service.drain();
         let mut waiting = true;
-        while (service.connections_open() > 0 || stopped.iter().any(|stop| !stop.is_done()))
-            && Instant::now() < deadline
-        {
+        let mut quiet = false;
+        loop {
+            if !quiet && stopped.iter().all(accept::Stop::is_done) {
+                quiet = true;
+                report(Report::Quiet { worker: self.index });
+            }
+            if (quiet && service.connections_open() == 0) || Instant::now() >= deadline {
+                break;
+            }
             if waiting && Instant::now() >= idle {
                 waiting = false;
                 service.expire_idle();

@@ -2,8 +2,12 @@
 //!
 //! The sockets are the same ones, not others on the same address: a queue of connections that the kernel has
 //! completed lives as long as one of the two holds its socket, so none is refused or reset. The new process builds and
-//! proves everything first; until all its workers accept, the old one serves as if nothing was. Whatever goes wrong
+//! proves everything first; until all its workers run, the old one serves as if nothing was. Whatever goes wrong
 //! ends the new process alone. `wire` has the words they say.
+//!
+//! The new process accepts when the old one has taken back its last accept, some milliseconds after it stopped, and
+//! finds what came meanwhile. Never do both accept from one queue: the kernel wakes one of those that wait for a
+//! connection, and an accept that is being taken back swallows that. The connection then waits for the next one.
 //!
 //! Set aside: sockets in `LISTEN_FDS` between the two. They must be inherited by number, which means descriptors
 //! without close-on-exec in a process that starts other programs, too; over a socket that is the standard input of
@@ -24,7 +28,6 @@ use std::time::Duration;
 
 use crate::net;
 use crate::tls::{self, Sessions};
-use crate::worker::Ring;
 
 pub use predecessor::Predecessor;
 pub use wire::Inherited;
@@ -53,7 +56,7 @@ impl Program {
     }
 }
 
-/// A process that serves in place of this one, as soon as it is told that this one has stopped.
+/// A process that accepts in place of this one, as soon as it is told that this one has stopped.
 pub(super) struct Successor {
     pub(super) process: u32,
     stream: UnixStream,
@@ -110,8 +113,6 @@ impl fmt::Display for UpgradeFailure {
 /// What the new process goes on with.
 pub(super) struct Estate {
     pub(super) listeners: Vec<Inherited>,
-    /// What the sockets were set up for: see [`Predecessor::ring`].
-    pub(super) ring: Ring,
     pub(super) sessions: Sessions,
 }
 
@@ -160,7 +161,7 @@ fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<(), UpgradeFailure>
         |time| stream.set_read_timeout(Some(time)).and(stream.set_write_timeout(Some(ANSWERED_WITHIN)));
     within(VERIFIED_WITHIN).map_err(UpgradeFailure::Wire)?;
     let listeners = estate.listeners.iter().try_for_each(|listener| listener.send(stream));
-    let begun = listeners.and_then(|()| wire::send(stream, Kind::Begin, estate.ring.word().as_bytes()));
+    let begun = listeners.and_then(|()| wire::send(stream, Kind::Begin, b""));
     begun.map_err(UpgradeFailure::Wire)?;
     expect(stream, Kind::Verified)?;
     within(ANSWERED_WITHIN).map_err(UpgradeFailure::Wire)?;

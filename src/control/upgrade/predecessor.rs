@@ -10,13 +10,11 @@ use super::wire::{self, Frame, Inherited, Kind};
 use super::{ANSWERED_WITHIN, VARIABLE};
 use crate::config::Generation;
 use crate::tls;
-use crate::worker::Ring;
 
 /// The process that serves until this one does.
 pub struct Predecessor {
     stream: UnixStream,
     listeners: Vec<Inherited>,
-    ring: Ring,
 }
 
 impl Predecessor {
@@ -35,25 +33,18 @@ impl Predecessor {
         stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
         stream.set_write_timeout(Some(ANSWERED_WITHIN))?;
         let mut listeners = Vec::new();
-        let ring = loop {
+        loop {
             let frame = wire::receive(&stream)?;
             match frame.kind {
                 Kind::Listener => listeners.push(Inherited::read(frame).ok_or(io::ErrorKind::InvalidData)?),
-                Kind::Begin => break String::from_utf8_lossy(&frame.payload).into_owned(),
+                Kind::Begin => return Ok(Some(Predecessor { stream, listeners })),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }
-        };
-        Ok(Some(Predecessor { stream, listeners, ring: Ring::parse(&ring).unwrap_or(Ring::Epoll) }))
+        }
     }
 
     pub(in crate::control) fn take_listeners(&mut self) -> Vec<Inherited> {
         std::mem::take(&mut self.listeners)
-    }
-
-    /// Where on the ladder of rings this process may begin. Whether a socket blocks is the same for both processes, and
-    /// epoll needs sockets that do not: after a process on epoll this one has to stay there.
-    pub(in crate::control) fn ring(&self, asked: Ring) -> Ring {
-        if self.ring == Ring::Epoll { Ring::Epoll } else { asked }
     }
 
     /// Says that this generation can serve, and takes up the sessions of the old process; how many.
@@ -73,7 +64,7 @@ impl Predecessor {
         }
     }
 
-    /// Says that all workers accept, and waits until the old process has stopped accepting.
+    /// Says that all workers run, and waits until the old process has stopped accepting.
     pub(in crate::control) fn serving(self) {
         // Both may be in vain: the old process has ended meanwhile, and this one goes on.
         let _ = wire::send(&self.stream, Kind::Serving, b"").and_then(|()| wire::receive(&self.stream));

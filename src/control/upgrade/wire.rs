@@ -4,11 +4,11 @@
 //! frame:   kind u8 | length u32 | payload        descriptors travel with the first byte
 //!
 //! old                                   new
-//! Listener × n, Begin ─────────────────▶        sockets, and the ring they were set up for
+//! Listener × n, Begin ─────────────────▶        sockets
 //!                     ◀───────────────── Verified   its generation can serve
 //! Sessions × n, Begin ─────────────────▶
-//!                     ◀───────────────── Serving    all its workers accept; both serve
-//! Gone ────────────────────────────────▶        the old one accepts no more
+//!                     ◀───────────────── Serving    all its workers run
+//! Gone ────────────────────────────────▶        the old one accepts no more, the new one begins
 //!                     ◀───────────────── Failed     in place of Verified or Serving, with the reason
 //! ```
 
