@@ -57,6 +57,7 @@ counters! {
     handshakes_resumed: "TLS handshakes completed by resuming a session.",
     handshakes_failed: "TLS handshakes that ended in an alert, a timeout or a closed connection.",
     handshakes_unknown_name: "TLS handshakes refused because no site has the name asked for.",
+    acme_validations: "Validations by ACME authorities answered, over HTTP and over TLS.",
     requests: "Requests read whole, answered in whatever way.",
     requests_forwarded: "Requests answered by a site server.",
     requests_redirected: "Requests answered with a redirect to the scheme or host they belong to.",

@@ -15,6 +15,8 @@ pub enum Source {
     Directory { directory: PathBuf },
     /// `{ source = "self_signed", key = … }`
     SelfSigned { key: Option<PathBuf> },
+    /// `{ source = "acme", … }`: what was ordered for these names lies in the state directory.
+    Acme { names: Vec<String> },
 }
 
 /// What a site is to be served with.
@@ -116,6 +118,17 @@ fn ask(
             let path = state_directory.join("self_signed");
             prove(&certificate, &path, configs)?;
             return Ok(FoundCertificate { set: certificate.into(), warnings, outdated: false });
+        }
+        #[cfg(feature = "acme")]
+        Source::Acme { names } => {
+            let (certificate, path) = super::acme::kept(site, state_directory, provider)?;
+            let loaded = LoadedCertificate { certificate, path, key_readable: None };
+            return judge(vec![loaded], names, now, configs, warnings);
+        }
+        // The configuration refuses it.
+        #[cfg(not(feature = "acme"))]
+        Source::Acme { .. } => {
+            return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NotOrderedYet));
         }
     };
     judge(loaded, names, now, configs, warnings)

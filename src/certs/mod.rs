@@ -7,6 +7,8 @@
 //! What it never does: change or delete a key it did not write, follow a source past its bounds
 //! (files of 1 MiB, directories of 1,000 entries), or print a key.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod files;
 mod find;
 mod keep;

@@ -1,7 +1,9 @@
 //! The words of settings that are one of a few.
 
 use crate::access_log::Format;
-use crate::config::config::{Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
+use crate::config::config::{
+    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched,
+};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -45,6 +47,11 @@ impl Choice for Unmatched {
 
 impl Choice for SessionProtection {
     const WORDS: &'static [(&'static str, Self)] = &[("secure", Self::Secure), ("sealed", Self::Sealed)];
+}
+
+impl Choice for AcmeChallenge {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("http-01", Self::Http01), ("tls-alpn-01", Self::TlsAlpn01), ("dns-01", Self::Dns01)];
 }
 
 impl Choice for PathReading {

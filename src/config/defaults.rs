@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::access_log::Format;
 use crate::config::config::{
-    Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
+    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -99,8 +99,9 @@ const TENTH: Duration = Duration::from_millis(100);
 
 // [upstream_pool]
 
-/// Idle connections per upstream and worker. At the bound the connection that came back is closed.
-pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 64, least: 0, most: 65_536 };
+/// Idle connections per upstream and worker. At the bound the connection that came back is closed. A few clients of HTTP/2
+/// have this many requests at a time: with 64 every second request made a connection, and cost twice as much.
+pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 256, least: 0, most: 65_536 };
 /// How long one is kept: site servers often close after one or two minutes themselves, and the
 /// side that closes first decides who meets the race. Then closed.
 pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(60), least: SECOND, most: DAY };
@@ -142,6 +143,16 @@ pub const HSTS_MAX_AGE: Bounded<Duration> =
     Bounded { default: seconds(365 * 86_400), least: Duration::ZERO, most: seconds(3_650 * 86_400) };
 pub const HSTS_INCLUDE_SUBDOMAINS: bool = false;
 pub const HSTS_PRELOAD: bool = false;
+
+// `certificate` with source = "acme"
+
+/// Free, and trusted by all browsers.
+pub const ACME_DIRECTORY_URL: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Port 80 is open on nearly all machines that have port 443 open, and needs nothing else.
+pub const ACME_CHALLENGE: AcmeChallenge = AcmeChallenge::Http01;
+/// Name servers of some take minutes until all of them have a record. Then the program is stopped and the order
+/// has failed.
+pub const ACME_DNS_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(300), least: SECOND, most: HOUR };
 
 // Bounds that are no settings: far above what is meant, so that a mistake ends in a message.
 

@@ -12,7 +12,7 @@ use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
-use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
+use crate::tls::{CertificateSet, Clock, PendingChallenges, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -31,6 +31,8 @@ pub struct Generation {
     pub access_log: Option<Arc<AccessLog>>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
+    /// What certificate authorities are answered; outlives the generation.
+    pub challenges: Arc<PendingChallenges>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
@@ -44,6 +46,7 @@ pub struct Kept {
     pub sessions: Sessions,
     pub dates: Arc<dyn Clock>,
     pub sealing: Arc<SharedKeys>,
+    pub challenges: Arc<PendingChallenges>,
     pub access_log: Option<Arc<AccessLog>>,
 }
 
@@ -128,7 +131,7 @@ impl Generation {
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
-        let Kept { sessions, dates, sealing, access_log } = kept;
+        let Kept { sessions, dates, sealing, challenges, access_log } = kept;
         Generation {
             number,
             config,
@@ -138,6 +141,7 @@ impl Generation {
             dates,
             access_log,
             sealing,
+            challenges,
             listeners,
             served,
             names,

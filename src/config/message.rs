@@ -95,6 +95,14 @@ messages! {
     "source-key" SourceKey { key: String, source: &'static str }
     "preload" Preload {}
 
+    // certificate, source = "acme"
+
+    "bad-directory-url" BadDirectoryUrl { text: String }
+    "bad-contact" BadContact { text: String }
+    "acme-dns" AcmeDns { has_command: bool }
+    "acme-names" AcmeNames { site: String }
+    "acme-not-ordered" AcmeNotOrdered { host: String }
+
     // What does not go together
 
     "no-https-listener" NoHttpsListener { site: String }

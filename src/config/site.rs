@@ -90,6 +90,9 @@ impl Reader<'_> {
         let languages = self
             .distinct(section, "languages", "\"en\", \"nl\"", is_language, |text| What::BadLanguage { text });
         let upstream = self.upstreams(section);
+        if ssl {
+            self.acme_names(section, &name, [hosts.as_slice(), &aliases], &certificate);
+        }
         let facts = SiteFacts { name: &name, ssl, hsts };
         let dispatch = self.rules(section, &facts);
         Site {
@@ -269,11 +272,16 @@ impl Reader<'_> {
                 sources.push(CertificateSource { source, place: self.place(item.at) });
             }
         }
+        // Serving does not wait for a CA.
+        if let Some(CertificateSource { source: Source::Acme(_), place }) = sources.last() {
+            let place = place.clone();
+            sources.push(CertificateSource { source: SELF_SIGNED, place });
+        }
         sources
     }
 
     fn source(&mut self, table: &Table) -> Option<Source> {
-        const SOURCES: &[&str] = &["files", "self_signed"];
+        const SOURCES: &[&str] = &["files", "self_signed", "acme"];
         let word = match table.get("source").map(|node| (&node.value, node.at)) {
             Some((Value::Text(word), at)) => Some((word.as_str(), at)),
             _ => None,
@@ -284,6 +292,9 @@ impl Reader<'_> {
         {
             self.error(at, What::Unavailable { key: format!("source = \"{word}\"") });
             return None;
+        }
+        if word.is_some_and(|(word, _)| word == "acme") {
+            return self.acme(table).map(|source| Source::Acme(Box::new(source)));
         }
         let section = self.section(table, &keys::CERTIFICATE);
         if !section.has("source") {

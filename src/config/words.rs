@@ -280,6 +280,36 @@ impl What {
                 "they want `include_subdomains` and a `max_age` of at least 365d",
                 "write include_subdomains = true, max_age = \"365d\", or leave `preload` out",
             ),
+            Self::BadDirectoryUrl { text } => words(
+                format!("\"{text}\" is not the URL of a directory"),
+                "https://, a host and a path (RFC 8555 §7.1.1)",
+                "write the URL that the CA gives, such as \"https://acme-v02.api.letsencrypt.org/directory\"",
+            ),
+            Self::BadContact { text } => words(
+                format!("\"{text}\" is not a contact"),
+                "an e-mail address, with or without `mailto:`",
+                "write contact = [\"you@example.com\"]",
+            ),
+            Self::AcmeDns { has_command: false } => words(
+                "challenge \"dns-01\" without the program that sets records",
+                "",
+                "write dns = { run = [\"/usr/local/bin/set-record\"] }, or another `challenge`",
+            ),
+            Self::AcmeDns { has_command: true } => words(
+                "`dns` has no meaning without challenge = \"dns-01\"",
+                "no record would be set",
+                "write challenge = \"dns-01\", or leave `dns` out",
+            ),
+            Self::AcmeNames { site } => words(
+                format!("site \"{site}\" has no host that a certificate can be ordered for"),
+                "wildcards need challenge = \"dns-01\", and `*` is no name",
+                "add the hosts by name, or write challenge = \"dns-01\" with its `dns`",
+            ),
+            Self::AcmeNotOrdered { host } => words(
+                format!("no certificate will be ordered for \"{host}\""),
+                "wildcards need challenge = \"dns-01\", and `*` is no name",
+                "add the hosts by name, or write challenge = \"dns-01\" with its `dns`; or have another source for them",
+            ),
             Self::NoHttpsListener { site } => words(
                 format!("site \"{site}\" has HTTPS, but nothing listens for it"),
                 "`https` in [listen] is empty",
@@ -504,6 +534,9 @@ fn example(table: &str, key: &str) -> String {
         }
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
+        ("`eab`", "key_id") => "key_id = \"kid-1\", the name of the key".to_owned(),
+        ("`eab`", _) => "key_file = \"eab.key\", a file with the key in base64url".to_owned(),
+        ("`dns`", _) => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
         ("[access_log]", _) => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
@@ -518,6 +551,7 @@ fn filled(key: &str) -> String {
         "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         "to" => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
+        "run" => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
         _ => "a value, or leave it out".to_owned(),

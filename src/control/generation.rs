@@ -57,6 +57,7 @@ pub fn build(
     let sessions = sessions(&config, &dates, before)
         .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
 
+    let challenges = before.map_or_else(Arc::default, |before| before.challenges.clone());
     let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
     if seals(&config) {
         sealing::KeyFile::in_directory(&config.state_directory)
@@ -82,7 +83,7 @@ pub fn build(
     if !problems.is_empty() {
         return Err(StartFailure::Tls(problems));
     }
-    let kept = Kept { sessions, dates, sealing, access_log };
+    let kept = Kept { sessions, dates, sealing, challenges, access_log };
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
     let written = config.listen.http.iter().chain(&config.listen.https);
     let settings = written.map(|listener| listener.settings.clone());
@@ -131,6 +132,8 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     let built = build(config, &[], None, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
+    // Nothing is ordered here, and what was is in the directory of the configuration.
+    warnings.retain(|warning| !warning.warning.is_not_ordered_yet());
     let generation = built?;
     log.as_ref().map_or(Ok(()), log_can_be)?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
@@ -361,7 +364,7 @@ fn certificates(
         let names: Vec<String> =
             site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
         let sources: Vec<certs::Source> =
-            site.certificate.iter().map(|written| source(&written.source)).collect();
+            site.certificate.iter().map(|written| source(site, &written.source)).collect();
         let place = site.certificate.first().map_or(&site.place, |written| &written.place);
         match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
             Ok(found) => {
@@ -378,12 +381,13 @@ fn certificates(
     if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
 }
 
-fn source(written: &config::Source) -> certs::Source {
+fn source(site: &Site, written: &config::Source) -> certs::Source {
     match written {
         config::Source::Files { certificate, key } => {
             certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
         }
         config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
+        config::Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
             key: match key {
                 SelfSignedKey::Ours => None,

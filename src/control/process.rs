@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::StartFailure;
+use super::acme::AcmeKeeper;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening, Sockets};
 use super::reload::{self, Built, ReloadFailure, Reread};
@@ -119,6 +120,8 @@ fn begin<'a>(
     }
 
     let (events, inbox) = channel();
+    let renewed = events.clone();
+    let mut acme = AcmeKeeper::new(move |_: &str| drop(renewed.send(Event::Renewed)));
     // The receiver lives as long as the process serves.
     let signalled = events.clone();
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
@@ -140,6 +143,8 @@ fn begin<'a>(
     ready(&addresses);
     systemd::ready(&serves(&generation));
     systemd::watch(workers.pulses());
+    // When it can answer: a CA asks at once.
+    acme.install(&generation).map_err(StartFailure::System)?;
 
     let process = Process {
         events,
@@ -153,7 +158,9 @@ fn begin<'a>(
         generation,
         outdated: Vec::new(),
         key_keeper,
+        acme,
         reloading: Reloading::No,
+        is_refresh_wanted: false,
         installing: None,
         upgrading: None,
         successor: None,
@@ -174,6 +181,8 @@ enum Event {
     Built(Box<Result<Built, ReloadFailure>>),
     /// An upgrade: a new process serves beside this one, or will not.
     Succeeded(Result<Successor, UpgradeFailure>),
+    /// A certificate that was ordered is there.
+    Renewed,
 }
 
 /// Whether a generation is being built.
@@ -207,7 +216,10 @@ struct Process<'a> {
     /// Earlier ones that may still be in use.
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
+    acme: AcmeKeeper,
     reloading: Reloading,
+    /// Certificates have come while a generation was being built.
+    is_refresh_wanted: bool,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
     /// Number of the process that is about to take over; 0 until it has one.
@@ -252,6 +264,8 @@ impl Process<'_> {
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
                 Event::Signal(Asked::Reload) if self.upgrading.is_some() => self.reload_asked = true,
                 Event::Signal(Asked::Reload) => self.reload(),
+                Event::Renewed if draining => {}
+                Event::Renewed => self.refresh(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
                     Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
@@ -373,10 +387,26 @@ impl Process<'_> {
         }
         tracing::info!("reloading");
         systemd::reloading();
+        self.build(self.reread.clone());
+    }
+
+    /// A generation with the configuration there is, and the certificates that are there now.
+    fn refresh(&mut self) {
+        if self.reloading != Reloading::No {
+            self.is_refresh_wanted = true;
+            return;
+        }
+        self.is_refresh_wanted = false;
+        tracing::info!("taking up new certificates");
+        let config = self.generation.config.clone();
+        self.build(Arc::new(move || Ok(config.clone())));
+    }
+
+    fn build(&mut self, reread: Reread) {
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
-        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), done) {
+        match reload::start(reread, serving, bound, self.workers.count(), done) {
             Ok(()) => self.reloading = Reloading::Yes,
             Err(error) => self.not_reloaded(&ReloadFailure::Start(StartFailure::System(error))),
         }
@@ -409,6 +439,9 @@ impl Process<'_> {
         if let Err(error) = self.key_keeper.keep(&generation) {
             tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
         }
+        if let Err(error) = self.acme.install(&generation) {
+            tracing::error!(%error, "no certificates will be ordered before the next reload");
+        }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;
         (self.reloaded)(&generation.config);
@@ -439,6 +472,8 @@ impl Process<'_> {
         self.reloading = Reloading::No;
         if again {
             self.reload();
+        } else if self.is_refresh_wanted {
+            self.refresh();
         }
     }
 }
@@ -484,7 +519,8 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             }
             Event::Worker(Report::Ended { .. } | Report::Installed { .. } | Report::Quiet { .. })
             | Event::Built(_)
-            | Event::Succeeded(_) => {}
+            | Event::Succeeded(_)
+            | Event::Renewed => {}
         }
     }
     Ok(())

@@ -11,6 +11,8 @@ use crate::net::{ClientHello, Socket, TlsStream};
 /// Why there is no TLS connection.
 enum Failure {
     UnknownName,
+    /// It was a certificate authority, which has seen what it wanted to.
+    Validation,
     Io(io::Error),
 }
 
@@ -39,6 +41,11 @@ pub(super) async fn run(
             counters.handshakes_unknown_name.add(1);
             tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
         }
+        Err(Failure::Validation) => {
+            counters.acme_validations.add(1);
+            tracing::debug!(client = %peer, "a certificate authority validated a name over TLS");
+            return None;
+        }
         Err(Failure::Io(error)) => {
             tracing::debug!(client = %peer, %error, "handshake failed");
         }
@@ -51,6 +58,14 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     let began_us = service.local.clock.now_us();
     let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
+    if let Some(config) = hello.validation(|name| service.challenges.alpn(&service.serving(), name)) {
+        let dates = service.serving().generation.dates.clone();
+        let stream = hello.accept(config, until).await?;
+        stream.handshake(until, &*dates).await?;
+        // It exchanges nothing more (RFC 8737 §3).
+        stream.close_notify(until).await;
+        return Err(Failure::Validation);
+    }
     let serving = service.serving();
     let generation = &serving.generation;
     let site = hello.with_server_name(|name| match name {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use monoio::net::TcpStream;
 
+use super::challenges::WorkerChallenges;
 use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
 use super::session_cookies::WorkerKeys;
@@ -34,6 +35,7 @@ pub struct Service {
     // Targets are normalized here; likewise.
     pub(super) target_scratch: RefCell<Vec<u8>>,
     pub(super) keys: WorkerKeys,
+    pub(super) challenges: WorkerChallenges,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -67,6 +69,7 @@ impl Service {
             scratch: RefCell::default(),
             target_scratch: RefCell::default(),
             keys,
+            challenges: WorkerChallenges::default(),
             worker,
             open: Rc::default(),
             workers,

@@ -23,12 +23,14 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+pub mod challenges;
 mod handover;
 mod names;
 pub mod origin;
 mod policy;
 mod problem;
 pub mod records;
+pub mod renewal;
 mod server_config;
 mod session_cache;
 mod sessions;
@@ -41,6 +43,7 @@ mod traffic_secrets;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use handover::{export_sessions, import_sessions};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};

@@ -3,6 +3,8 @@
 mod harness;
 
 mod access_log;
+#[cfg(feature = "acme")]
+mod acme;
 mod agreement;
 mod allocation;
 mod bodies;
@@ -18,6 +20,7 @@ mod fields;
 mod fuzz_corpus;
 mod handshakes;
 mod http2;
+mod http2_clients;
 mod http2_floods;
 mod lifecycle;
 mod limits;

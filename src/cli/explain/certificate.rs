@@ -45,6 +45,7 @@ pub fn sources<'a>(site: &'a Site, state_directory: &Path) -> Vec<SourceSeen<'a>
                 certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
             }
             Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
+            Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
         };
         match certs::find(&site.name, &names, &[wanted], state_directory, now, &configs) {
             Err(problem) => SourceState::Fails(problem.to_string()),
@@ -119,6 +120,7 @@ pub fn describe(source: &Source) -> String {
             format!("files: {}, key {}", certificate.display(), key.display())
         }
         Source::Directory { directory } => format!("files: {}", directory.display()),
+        Source::Acme(acme) => format!("acme: {}", acme.directory_url),
         Source::SelfSigned { key: SelfSignedKey::Ours } => "self_signed".to_owned(),
         Source::SelfSigned { key: SelfSignedKey::File(key) } => {
             format!("self_signed: key {}", key.display())
