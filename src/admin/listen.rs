@@ -9,11 +9,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use zeroize::Zeroizing;
 
 use crate::config::AdminListener;
 use crate::dispatch::Place;
 
+/// Connections that wait.
+const BACKLOG: i32 = 64;
 /// A token is at least this long: it is all that stands before the listener.
 const TOKEN_BYTES_MIN: usize = 16;
 const TOKEN_BYTES_MAX: u64 = 4096;
@@ -136,7 +139,7 @@ impl Drop for OwnSocket {
 
 /// # Errors
 /// The first thing that cannot be had.
-pub(super) fn bind(settings: &AdminListener) -> Result<Sockets, AdminFailure> {
+pub(super) fn bind(settings: &AdminListener, takes_over: bool) -> Result<Sockets, AdminFailure> {
     let mut sockets = Sockets { unix: None, tcp: Vec::new(), token: None };
     if let Some(token) = &settings.token_file {
         let read = read_token(&token.path);
@@ -146,20 +149,31 @@ pub(super) fn bind(settings: &AdminListener) -> Result<Sockets, AdminFailure> {
     for listen in &settings.listen {
         let failed =
             |error| AdminFailure::Tcp { place: listen.place.clone(), address: listen.address, error };
-        let socket = TcpListener::bind(listen.address).map_err(failed)?;
-        // A client that has gone again leaves nothing to wait for.
-        socket.set_nonblocking(true).map_err(failed)?;
-        sockets.tcp.push(socket);
+        sockets.tcp.push(bind_tcp(listen.address, takes_over).map_err(failed)?);
     }
     if let Some(socket) = &settings.socket {
         let place = || socket.place.clone();
-        if UnixStream::connect(&socket.path).is_ok() {
+        if !takes_over && UnixStream::connect(&socket.path).is_ok() {
             return Err(AdminFailure::InUse { place: place(), path: socket.path.clone() });
         }
         let failed = |error| AdminFailure::Socket { place: place(), path: socket.path.clone(), error };
         sockets.unix = Some(bind_unix(&socket.path, settings.access.mode()).map_err(failed)?);
     }
     Ok(sockets)
+}
+
+/// An address that another process listens on is refused, unless that one is to be followed; ours lets its own
+/// follower in.
+fn bind_tcp(address: SocketAddr, takes_over: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(takes_over)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_reuse_port(true)?;
+    // A client that has gone again leaves nothing to wait for.
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Under a name of its own first, so that it is never there with another mode, and a stale one is replaced.

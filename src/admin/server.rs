@@ -41,12 +41,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Binds and starts.
+    /// Binds and starts. `takes_over`: a process that listens on the same addresses is about to end.
     ///
     /// # Errors
     /// What of the settings cannot be had.
-    pub fn start(settings: &AdminListener, view: Arc<View>) -> Result<Admin, AdminFailure> {
-        let sockets = bind(settings)?;
+    pub fn start(settings: &AdminListener, view: Arc<View>, takes_over: bool) -> Result<Admin, AdminFailure> {
+        let sockets = bind(settings, takes_over)?;
         let addresses = sockets.tcp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let started = UnixStream::pair().and_then(|(alive, gone)| {
             let serve = move || accept(&sockets, &gone, &view);

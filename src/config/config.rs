@@ -31,6 +31,7 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    pub sandbox: Sandbox,
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
     pub admin: AdminListener,
@@ -305,6 +306,17 @@ pub struct UpstreamPool {
     pub idle_per_worker: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+}
+
+/// `[sandbox]`: what the process gives up once it has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// No program that is started has more rights than the process.
+    pub no_new_privileges: bool,
+    /// Workers open no file.
+    pub landlock: bool,
+    /// Workers make no system call they have no use for.
+    pub seccomp: bool,
 }
 
 /// `[[site]]`

@@ -81,6 +81,7 @@ pub(super) static TOP: Keys = Keys {
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
+        key("sandbox", Shown::Absent("see below")),
         key("access_log", Shown::Absent("off")),
         key("admin", Shown::Absent("see below")),
         key("site", Shown::Required),
@@ -168,6 +169,16 @@ pub(super) static ADMIN: Keys = Keys {
         key("socket_access", Shown::Word(|| defaults::SOCKET_ACCESS.word().to_owned())),
         key("listen", Shown::Absent("none")),
         key("token_file", Shown::Absent("none")),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static SANDBOX: Keys = Keys {
+    table: "[sandbox]",
+    keys: &[
+        key("no_new_privileges", Shown::Flag(&defaults::NO_NEW_PRIVILEGES)),
+        key("landlock", Shown::Flag(&defaults::LANDLOCK)),
+        key("seccomp", Shown::Flag(&defaults::SECCOMP)),
     ],
     unavailable: &[],
 };
@@ -266,6 +277,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
+    &SANDBOX,
     &ACCESS_LOG,
     &ADMIN,
     &SITE,

@@ -25,11 +25,17 @@ pub(super) struct Administration {
 }
 
 impl Administration {
+    /// `takes_over`: another process listens on the same addresses, and is about to end.
+    ///
     /// # Errors
     /// When what is written in the configuration cannot be had.
-    pub(super) fn start(settings: &AdminListener, view: View) -> Result<Administration, StartFailure> {
+    pub(super) fn start(
+        settings: &AdminListener,
+        view: View,
+        takes_over: bool,
+    ) -> Result<Administration, StartFailure> {
         let view = Arc::new(view);
-        let admin = start(settings, &view)?;
+        let admin = start(settings, &view, takes_over)?;
         Ok(Administration { view, admin, asking: Vec::new(), building: Vec::new(), installing: Vec::new() })
     }
 
@@ -51,7 +57,7 @@ impl Administration {
         }
         // Its addresses must be free for the new one.
         self.admin = None;
-        match start(settings, &self.view) {
+        match start(settings, &self.view, false) {
             Ok(admin) => self.admin = admin,
             Err(failure) => tracing::error!("{failure}\nadministration is off until the next reload"),
         }
@@ -72,6 +78,13 @@ impl Administration {
         }
     }
 
+    /// Another process has taken over: whoever asks is answered by that one.
+    pub(super) fn handed_over(&mut self) {
+        self.admin = None;
+        self.reload_begins();
+        self.not_reloaded("another process has taken over");
+    }
+
     pub(super) fn outdated(&self, count: usize) {
         self.view.outdated(count);
     }
@@ -81,11 +94,15 @@ impl Administration {
     }
 }
 
-fn start(settings: &AdminListener, view: &Arc<View>) -> Result<Option<Admin>, StartFailure> {
+fn start(
+    settings: &AdminListener,
+    view: &Arc<View>,
+    takes_over: bool,
+) -> Result<Option<Admin>, StartFailure> {
     if settings.socket.is_none() && settings.listen.is_empty() {
         return Ok(None);
     }
-    match Admin::start(settings, view.clone()) {
+    match Admin::start(settings, view.clone(), takes_over) {
         Ok(admin) => {
             for address in admin.addresses() {
                 tracing::info!("administration on http://{address}");

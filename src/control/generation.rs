@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -54,8 +54,7 @@ pub fn build(
     let access_log = access_log(&config, before)?;
     let certificates = certificates(&config, &configs, warnings)?;
     // Sessions are dated by one clock as long as the process lives.
-    let dates =
-        before.map_or_else(|| Arc::new(SystemClock::new()) as Arc<dyn tls::Clock>, |b| b.dates.clone());
+    let dates = before.map_or_else(|| Arc::new(SystemClock) as Arc<dyn tls::Clock>, |b| b.dates.clone());
     let sessions = sessions(&config, &dates, before)
         .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
 
@@ -333,22 +332,16 @@ fn no_log(log: &config::AccessLog, error: std::io::Error) -> StartFailure {
     StartFailure::AccessLog { place: log.place.clone(), path, error }
 }
 
-/// The system's clocks, as sessions are dated.
-struct SystemClock {
-    began: Instant,
-}
-
-impl SystemClock {
-    fn new() -> SystemClock {
-        SystemClock { began: Instant::now() }
-    }
-}
+/// The system's clocks, as sessions are dated. The monotonic one is the machine's, not the process's: the process
+/// that takes over goes on with the same dates.
+struct SystemClock;
 
 impl tls::Clock for SystemClock {
     fn now(&self) -> Moment {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         Moment {
-            monotonic: self.began.elapsed().as_millis() as u64,
+            monotonic: monotonic.tv_sec as u64 * 1000 + monotonic.tv_nsec as u64 / 1_000_000,
             unix: unix.map_or(0, |since| since.as_millis() as u64),
         }
     }

@@ -12,9 +12,12 @@ mod process;
 mod reload;
 mod sealing;
 mod signals;
+mod systemd;
+mod upgrade;
 mod workers;
 
 pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};
 pub use reload::Reread;
+pub use upgrade::{Predecessor, Program};

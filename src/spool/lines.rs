@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::TryRecvError;
 
 use super::writer::{Block, Inlet};
 use crate::access_log::AccessLog;
@@ -22,6 +21,8 @@ pub type Log = Rc<Arc<AccessLog>>;
 /// Where a worker's requests leave their lines.
 pub struct Lines {
     inlet: Inlet,
+    // Blocks that nobody fills: the one used last is used first, so that few are ever touched.
+    spare: RefCell<Vec<Vec<u8>>>,
     // Never borrowed across an await.
     filling: RefCell<Filling>,
     texts: RefCell<Vec<Vec<u8>>>,
@@ -39,7 +40,7 @@ struct Filling {
 impl Lines {
     pub fn new(inlet: Inlet) -> Lines {
         let filling = Filling { log: None, bytes: Vec::new(), lines: 0, blocks: 0, dropped: 0 };
-        Lines { inlet, filling: RefCell::new(filling), texts: RefCell::default() }
+        Lines { inlet, spare: RefCell::default(), filling: RefCell::new(filling), texts: RefCell::default() }
     }
 
     /// An empty text to begin a line in.
@@ -112,13 +113,22 @@ impl Lines {
 
     /// False: all blocks are on their way.
     fn begin_block(&self, filling: &mut Filling) -> bool {
-        match self.inlet.empty() {
-            Ok(bytes) => filling.bytes = bytes,
-            Err(TryRecvError::Empty) if filling.blocks < self.inlet.blocks_max() => {
-                filling.blocks += 1;
-                filling.bytes = Vec::with_capacity(BLOCK_BYTES + BLOCK_ROOM);
-            }
-            Err(_) => return false,
+        let mut spare = self.spare.borrow_mut();
+        while let Ok(bytes) = self.inlet.empty() {
+            spare.push(bytes);
+        }
+        // All at once: what is not written to takes no memory, and no request waits for the allocator later.
+        while filling.blocks < self.inlet.blocks_max() {
+            filling.blocks += 1;
+            spare.push(Vec::with_capacity(BLOCK_BYTES + BLOCK_ROOM));
+        }
+        // After a reload with a smaller bound.
+        while filling.blocks > self.inlet.blocks_max() && spare.pop().is_some() {
+            filling.blocks -= 1;
+        }
+        match spare.pop() {
+            Some(bytes) => filling.bytes = bytes,
+            None => return false,
         }
         true
     }

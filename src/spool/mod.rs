@@ -8,7 +8,7 @@
 //!
 //! A worker never waits for a log: when its blocks are all on their way, lines are dropped and counted. Each worker
 //! has queues of its own, and the writer one thread for all; nothing is shared but the writer's wake-up.
-//! Blocks are made as they are needed, up to the bound, and used again.
+//! Blocks are made when the first line is, and used again; those that are never needed are never touched.
 //!
 //! Set aside: writes on the ring of the worker. A disk that stalls holds the buffers, and every worker would need the
 //! descriptor, its reopening and the lines of the others kept apart.

@@ -24,6 +24,7 @@
 
 pub mod certificate;
 pub mod challenges;
+mod handover;
 mod names;
 pub mod origin;
 mod policy;
@@ -43,6 +44,7 @@ mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
 pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
+pub use handover::{export_sessions, import_sessions};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
 pub use problem::{CertificateFlaw, TlsProblem};

@@ -36,7 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
+    ("sandbox", &[]),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["tls"]),
     ("admin", &["config", "dispatch", "http", "http1", "metrics", "tls"]),
     (
@@ -49,6 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dispatch",
             "http",
             "metrics",
+            "net",
+            "sandbox",
             "sealing",
             "spool",
             "tls",
