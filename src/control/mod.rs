@@ -9,8 +9,10 @@ mod generation;
 mod listen;
 mod process;
 mod reload;
+mod resolver;
 mod sealing;
 mod signals;
+mod upstreams;
 mod workers;
 
 pub use failure::StartFailure;

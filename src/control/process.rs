@@ -20,6 +20,7 @@ use super::acme::AcmeKeeper;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
+use super::resolver::Resolver;
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::workers::{Workers, log_ring};
@@ -102,7 +103,9 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         reloading: Reloading::No,
         is_refresh_wanted: false,
         installing: None,
+        resolver: Resolver::default(),
     };
+    process.resolver.watch(&process.generation).map_err(StartFailure::System)?;
     let ended = process.serve(&inbox);
     process.workers.log_totals();
     process.lines.end();
@@ -152,6 +155,7 @@ struct Process<'a> {
     is_refresh_wanted: bool,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
+    resolver: Resolver,
 }
 
 impl Process<'_> {
@@ -280,6 +284,9 @@ impl Process<'_> {
         }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;
+        if let Err(error) = self.resolver.watch(&generation) {
+            tracing::warn!(%error, "names of site servers are not looked up again");
+        }
         (self.reloaded)(&generation.config);
         self.outdated.push(std::mem::replace(&mut self.generation, generation));
         self.installing = Some(Instant::now());

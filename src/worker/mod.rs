@@ -130,7 +130,7 @@ impl Worker {
         let service = Rc::new(service);
         let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
         accepting.start(self.listeners, &generation)?;
-        monoio::spawn(tick(local, service.clone()));
+        monoio::spawn(tick(local, service.clone(), self.index == 0));
         report(Report::Started { worker: self.index, ring, failed });
 
         let mut wake = wake_stream(self.wake, ring)?;
@@ -202,11 +202,15 @@ impl Accepting {
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// The worker's one timer: moves the clock on, ends what is late, sweeps the pool.
-async fn tick(local: Local, service: Rc<Service>) {
+async fn tick(local: Local, service: Rc<Service>, is_first: bool) {
     loop {
         monoio::time::sleep(TICK).await;
         local.tick();
         service.sweep();
+        // One worker checks for all.
+        if is_first {
+            service.begin_checks(|check| drop(monoio::spawn(accept::guarded(check))));
+        }
     }
 }
 
