@@ -31,6 +31,7 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    pub sandbox: Sandbox,
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
     /// In the order written, included files where `include` names them: after the sites of the
@@ -299,6 +300,17 @@ pub struct HealthCheck {
     pub timeout: Duration,
     pub unhealthy_after: u32,
     pub healthy_after: u32,
+}
+
+/// `[sandbox]`: what the process gives up once it has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// No program that is started has more rights than the process.
+    pub no_new_privileges: bool,
+    /// Workers open no file.
+    pub landlock: bool,
+    /// Workers make no system call they have no use for.
+    pub seccomp: bool,
 }
 
 /// `[[site]]`

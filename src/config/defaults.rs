@@ -141,6 +141,14 @@ pub const RETRY_PERCENT: Bounded<u64> = Bounded { default: 20, least: 0, most: 1
 /// long they hold. When a lookup fails, the ones before stay.
 pub const RESOLVE_INTERVAL: Bounded<Duration> = Bounded { default: seconds(30), least: SECOND, most: DAY };
 
+// [sandbox]
+
+/// On: nothing the process starts is meant to gain rights.
+pub const NO_NEW_PRIVILEGES: bool = true;
+/// On where the kernel has it; a warning where not.
+pub const LANDLOCK: bool = true;
+pub const SECCOMP: bool = true;
+
 // [[site]]
 
 /// Of one server of a site beside the others.

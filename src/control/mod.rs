@@ -12,6 +12,8 @@ mod reload;
 mod resolver;
 mod sealing;
 mod signals;
+mod systemd;
+mod upgrade;
 mod upstreams;
 mod workers;
 
@@ -19,3 +21,4 @@ pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};
 pub use reload::Reread;
+pub use upgrade::{Predecessor, Program};

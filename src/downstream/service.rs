@@ -120,9 +120,13 @@ impl Service {
         OpenConnection { open: self.open.clone(), counters: self.counters.clone() }
     }
 
-    /// Connections that wait for a request end; the others end after the request they are at.
+    /// Every connection ends after the request it is at, or the next one.
     pub fn drain(&self) {
         self.draining.set(true);
+    }
+
+    /// Ends the connections that wait for a request.
+    pub fn expire_idle(&self) {
         self.local.expire_idle();
     }
 
@@ -150,9 +154,10 @@ impl Service {
         }
     }
 
-    /// Begins the health checks that are due; called once a tick on one worker. `spawn` runs each beside the others.
+    /// Begins the health checks that are due; called once a tick. `spawn` runs each beside the others.
     pub fn begin_checks(self: &Rc<Self>, spawn: impl Fn(Pin<Box<dyn Future<Output = ()>>>)) {
-        if self.is_draining() {
+        // One worker checks for all.
+        if self.worker != 0 || self.is_draining() {
             return;
         }
         for upstream in self.proxy.due_checks(&self.serving().upstreams) {

@@ -206,6 +206,11 @@ impl Binding {
     pub(super) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// As another process had it.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Binding {
+        Binding(bytes)
+    }
 }
 
 fn sha256(digest: digest::Digest) -> [u8; 32] {

@@ -40,7 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
+    ("sandbox", &[]),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["tls"]),
     (
         "control",
@@ -52,6 +53,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "http",
             "limits",
             "metrics",
+            "net",
+            "sandbox",
             "sealing",
             "spool",
             "tls",
