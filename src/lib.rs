@@ -9,7 +9,9 @@ pub mod config;
 pub mod dispatch;
 pub mod http;
 pub mod http1;
+pub mod limits;
 pub mod metrics;
+pub mod proxy_protocol;
 pub mod sealing;
 pub mod tls;
 

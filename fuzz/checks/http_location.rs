@@ -16,8 +16,9 @@ pub fn check(bytes: &[u8]) {
             _ => None,
         }
     };
+    let inside = [b"127.0.0.1:8000".as_slice().into()];
     let mend = Mend {
-        inside: if choice & 1 == 0 { b"127.0.0.1:8000" } else { b"" },
+        inside: if choice & 1 == 0 { &inside } else { &[] },
         scheme: if choice & 2 == 0 { Scheme::Https } else { Scheme::Http },
         http_authority: if choice & 4 == 0 { b"site.example:8080" } else { b"site.example" },
         https_authority: if choice & 8 == 0 { b"site.example" } else { b"[::1]:8443" },

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "acme")]
 pub mod acme;
+pub mod authorities;
 mod files;
 mod find;
 mod keep;

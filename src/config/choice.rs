@@ -2,7 +2,8 @@
 
 use crate::access_log::Format;
 use crate::config::config::{
-    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, Unmatched,
+    AcmeChallenge, Alias, Balance, LogLevel, PathReading, ProxyProtocol, SessionMode, SessionProtection,
+    SocketAccess, Unmatched,
 };
 
 /// A setting written as one of a few words.
@@ -60,4 +61,16 @@ impl Choice for AcmeChallenge {
 
 impl Choice for PathReading {
     const WORDS: &'static [(&'static str, Self)] = &[("raw", Self::Raw), ("normalized", Self::Normalized)];
+}
+
+impl Choice for Balance {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("round_robin", Self::RoundRobin),
+        ("least_connections", Self::LeastConnections),
+        ("hash", Self::Hash),
+    ];
+}
+
+impl Choice for ProxyProtocol {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("v1", Self::V1), ("v2", Self::V2)];
 }

@@ -190,6 +190,8 @@ pub struct ListenAddress {
 pub struct ListenerSettings {
     /// Peers whose word on the visitor's scheme and host counts, and whose forwarding fields are kept.
     pub trusted_proxies: Vec<Network>,
+    /// Peers whose connections begin with a header of the PROXY protocol, all of them.
+    pub proxy_protocol: Vec<Network>,
     /// Where its keys are written: in its own table, or in `[listen]`.
     pub written: WrittenAt,
 }
@@ -199,6 +201,12 @@ impl ListenerSettings {
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
+
+    /// Whether a connection from this address begins with a header of the PROXY protocol.
+    #[must_use]
+    pub fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        self.proxy_protocol.iter().any(|network| network.contains(peer))
     }
 }
 
@@ -276,8 +284,16 @@ pub struct Limits {
     /// Octets of a request body after transfer decoding; `u64::MAX` when "unlimited". More is answered 413.
     /// The default of `Site::request_body_bytes_max`, which is the one to enforce.
     pub request_body_bytes_max: u64,
+    /// Octets of a response's status line and header section; more is answered 502.
+    pub response_head_bytes_max: usize,
+    /// Fields of a response's header section; more is answered 502.
+    pub response_headers_max: usize,
     /// Downstream connections open at a time in the whole process; accept waits at the bound.
     pub connections_max: usize,
+    /// Of those, from one client address; `None`: no limit. More are closed at once.
+    pub connections_per_address: Option<u16>,
+    /// Requests of one client address; `None`: no limit. More are answered 429.
+    pub requests_per_address: Option<crate::limits::Rate>,
 }
 
 /// `[timeouts]`
@@ -306,6 +322,51 @@ pub struct UpstreamPool {
     pub idle_per_worker: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+    /// So many failures in a row, and a worker asks the site server no more for a while.
+    pub eject_after: u32,
+    /// For how long, the first time; each time in a row twice as long.
+    pub ejection: Duration,
+    /// And never longer.
+    pub ejection_max: Duration,
+    /// How long a site server that came back gets less than its share; zero: it gets it at once.
+    pub slow_start: Duration,
+    /// Requests that may be sent a second time, for each hundred that came.
+    pub retry_percent: u32,
+    /// How long the addresses of a name are taken for good.
+    pub resolve_interval: Duration,
+}
+
+/// How requests are spread over the servers of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// To the one with the fewest exchanges of this worker under way, for its weight.
+    LeastConnections,
+    /// By the visitor's address: one visitor, one server, as long as it is well.
+    Hash,
+}
+
+/// What a connection to a site server begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    Off,
+    V1,
+    V2,
+}
+
+/// `health_check`: a request of ours now and then, to see whether a site server is well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HealthCheck {
+    /// In origin form.
+    pub path: String,
+    /// `None`: the site's canonical host.
+    pub host: Option<String>,
+    pub interval: Duration,
+    /// For one check, from connecting to the end of the response head.
+    pub timeout: Duration,
+    pub unhealthy_after: u32,
+    pub healthy_after: u32,
 }
 
 /// `[sandbox]`: what the process gives up once it has started.
@@ -351,6 +412,11 @@ pub struct Site {
     pub certificate: Vec<CertificateSource>,
     /// Never empty.
     pub upstream: Vec<SiteUpstream>,
+    pub balance: Balance,
+    /// `None`: nobody checks.
+    pub health_check: Option<HealthCheck>,
+    /// Whether `Location` is mended.
+    pub rewrite_location: bool,
     /// Inline rules first, in order, then those of `dispatch_files`, file by file in the order of
     /// their names: what is written by hand overrides what is imported.
     pub dispatch: Vec<Rule>,
@@ -569,6 +635,14 @@ pub enum SelfSignedKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteUpstream {
     pub upstream: Upstream,
+    /// Its share beside the others; not 0.
+    pub weight: u32,
+    /// PEM file of the authorities that may vouch for it; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// The name its certificate must cover, and that SNI says; `None`: its host.
+    pub server_name: Option<String>,
+    /// What its connections begin with; `None`: with the request.
+    pub proxy_protocol: Option<crate::proxy_protocol::Version>,
     /// As written, for logs and `explain`.
     pub text: String,
     pub place: Place,

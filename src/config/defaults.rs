@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::access_log::Format;
 use crate::config::config::{
-    AcmeChallenge, Alias, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess, TlsVersions,
-    Unmatched,
+    AcmeChallenge, Alias, Balance, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess,
+    TlsVersions, Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -73,6 +73,14 @@ pub const HEADERS: Bounded<u64> = Bounded { default: 100, least: 10, most: 256 }
 /// Octets of a request body. Bodies are streamed, so it bounds time and the disk of the site server,
 /// not memory here: videos pass, endless uploads do not. Above it 413.
 pub const REQUEST_BODY_BYTES: Bounded<u64> = Bounded { default: GIB, least: 0, most: 16 * TIB };
+/// Octets of the status line and header section of a response. Above it 502.
+pub const RESPONSE_HEAD_BYTES: Bounded<u64> = Bounded { default: 32 * KIB, least: KIB, most: MIB };
+/// Fields of a response's header section. Above it 502.
+pub const RESPONSE_HEADERS: Bounded<u64> = Bounded { default: 100, least: 10, most: 256 };
+/// Connections of one client address; off, since one address may be a whole office. More are closed at once.
+pub const CONNECTIONS_PER_ADDRESS: Bounded<u64> = Bounded { default: 100, least: 1, most: 65_535 };
+/// Requests of one client address in a second; off, for the same reason. More are answered 429.
+pub const REQUESTS_PER_ADDRESS: Bounded<u64> = Bounded { default: 100, least: 1, most: 1_000_000 };
 /// Connections of clients open at a time. At the bound accept waits, the kernel queues, and the
 /// oldest idle connections are not touched. About 1.5 GiB when all of them are busy with TLS.
 pub const CONNECTIONS: Bounded<u64> = Bounded { default: 20_000, least: 1, most: 10_000_000 };
@@ -116,6 +124,23 @@ pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 *
 /// Where syslog daemons listen.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
 
+/// Failures of a site server in a row, as one worker sees them. Three are no accident. Then the worker asks it no
+/// more for `ejection`.
+pub const EJECT_AFTER: Bounded<u64> = Bounded { default: 3, least: 1, most: 1000 };
+/// The first pause; each in a row is twice as long. A restart is over in a second.
+pub const EJECTION: Bounded<Duration> = Bounded { default: SECOND, least: TENTH, most: HOUR };
+/// The longest pause: how late it may be noticed that a site server is back.
+pub const EJECTION_MAX: Bounded<Duration> = Bounded { default: seconds(30), least: TENTH, most: HOUR };
+/// Off: most site servers need no warming up.
+pub const SLOW_START: Bounded<Duration> =
+    Bounded { default: Duration::ZERO, least: Duration::ZERO, most: HOUR };
+/// Requests sent again for each hundred that come, in one worker, beyond the first few. Retries must not become the
+/// load that keeps a site down. At the bound the failure is answered.
+pub const RETRY_PERCENT: Bounded<u64> = Bounded { default: 20, least: 0, most: 100 };
+/// How long the addresses of a name are used before they are looked up again. The system's resolver does not say how
+/// long they hold. When a lookup fails, the ones before stay.
+pub const RESOLVE_INTERVAL: Bounded<Duration> = Bounded { default: seconds(30), least: SECOND, most: DAY };
+
 // [sandbox]
 
 /// On: nothing the process starts is meant to gain rights.
@@ -134,6 +159,17 @@ pub const SOCKET_ACCESS: SocketAccess = SocketAccess::Owner;
 pub const ADMIN_ADDRESSES_MAX: usize = 8;
 
 // [[site]]
+
+/// Of one server of a site beside the others.
+pub const WEIGHT: Bounded<u64> = Bounded { default: 1, least: 1, most: 1000 };
+pub const BALANCE: Balance = Balance::RoundRobin;
+/// On: a site server that names its inside address in a redirect would lose the visitor.
+pub const REWRITE_LOCATION: bool = true;
+pub const HEALTH_INTERVAL: Bounded<Duration> = Bounded { default: seconds(5), least: TENTH, most: HOUR };
+/// Of one check, in all. Then it counts as failed.
+pub const HEALTH_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(2), least: TENTH, most: MINUTE };
+pub const UNHEALTHY_AFTER: Bounded<u64> = Bounded { default: 3, least: 1, most: 100 };
+pub const HEALTHY_AFTER: Bounded<u64> = Bounded { default: 2, least: 1, most: 100 };
 
 pub const ALIAS: Alias = Alias::Redirect;
 pub const SSL: bool = true;

@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, ListenerSettings, PathReading};
+use super::{Balance, Config, Endpoint, ListenerSettings, PathReading, UpstreamId};
 use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
+use crate::limits::AddressLimits;
+use crate::proxy_protocol::Version;
 use crate::sealing::{Binding, SharedKeys};
 use crate::tls::{CertificateSet, Clock, PendingChallenges, Sessions, SharedServerConfig};
 
@@ -22,13 +23,15 @@ pub struct Generation {
     /// Which site, which rule, which scheme.
     pub sites: Sites,
     /// Where the site servers listen; each address once.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Vec<Arc<Endpoint>>,
     /// How TLS sessions are remembered; outlives the generation.
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
     /// Where requests are written down; outlives the generation when the next one has the same.
     pub access_log: Option<Arc<AccessLog>>,
+    /// How much each client address asks; outlives the generation.
+    pub address_limits: Arc<AddressLimits>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
     /// What certificate authorities are answered; outlives the generation.
@@ -48,40 +51,19 @@ pub struct Kept {
     pub sealing: Arc<SharedKeys>,
     pub challenges: Arc<PendingChallenges>,
     pub access_log: Option<Arc<AccessLog>>,
+    pub address_limits: Arc<AddressLimits>,
 }
 
 /// By scheme and address as bound.
 pub type Listeners = Vec<((Scheme, SocketAddr), Arc<ListenerSettings>)>;
 
-/// Index of a site server's address in its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UpstreamId(pub u32);
-
-/// Where a site server listens, ready to connect to: names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Endpoint {
-    /// Tried in order until one answers; never empty.
-    Tcp(Vec<SocketAddr>),
-    Unix(PathBuf),
-}
-
-/// As logs call it.
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Endpoint::Tcp(addresses) => match addresses.first() {
-                Some(address) => address.fmt(f),
-                None => f.write_str("-"),
-            },
-            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 /// What serving one site takes besides its rules.
 pub struct ServedSite {
-    /// Never empty.
-    pub upstreams: Vec<UpstreamId>,
+    /// Each with its weight. Never empty.
+    pub upstreams: Vec<(UpstreamId, u32)>,
+    pub balance: Balance,
+    /// The authorities we reach its servers by; empty unless `Location` is to be mended.
+    pub inside: Vec<Box<[u8]>>,
     /// `None`: the site has no HTTPS.
     pub tls: Option<Arc<SiteTls>>,
     /// The value of `Strict-Transport-Security`.
@@ -124,14 +106,14 @@ impl Generation {
         number: u64,
         config: Config,
         sites: Sites,
-        endpoints: Vec<Endpoint>,
+        endpoints: Vec<Arc<Endpoint>>,
         served: Vec<ServedSite>,
         kept: Kept,
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
-        let Kept { sessions, dates, sealing, challenges, access_log } = kept;
+        let Kept { sessions, dates, sealing, challenges, access_log, address_limits } = kept;
         Generation {
             number,
             config,
@@ -140,6 +122,7 @@ impl Generation {
             sessions,
             dates,
             access_log,
+            address_limits,
             sealing,
             challenges,
             listeners,
@@ -167,9 +150,24 @@ impl Generation {
         &self.served[site.index()]
     }
 
+    /// All sites, in the order of their numbers.
+    pub fn each_site(&self) -> impl Iterator<Item = &ServedSite> {
+        self.served.iter()
+    }
+
     /// `None`: the site has no HTTPS.
     pub fn site_tls(&self, site: SiteId) -> Option<&Arc<SiteTls>> {
         self.site(site).tls.as_ref()
+    }
+
+    /// Whether a site server is told of visitors' connections.
+    pub fn tells_connections(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.key.proxy_protocol.is_some())
+    }
+
+    /// Whether a site server is told what TLS settled with visitors.
+    pub fn tells_tls(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.key.proxy_protocol == Some(Version::V2))
     }
 
     /// The port visitors of this scheme use.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::amount;
 use crate::config::choice::Choice;
+use crate::config::config::ProxyProtocol;
 use crate::config::defaults::{self, Bounded};
 
 /// One table of the file.
@@ -97,15 +98,20 @@ pub(super) static LISTEN: Keys = Keys {
         key("outside_http_port", Shown::Absent("the port of the first `http` address")),
         key("outside_https_port", Shown::Absent("the port of the first `https` address")),
         key("trusted_proxies", Shown::Absent("none")),
+        key("proxy_protocol", Shown::Absent("none")),
     ],
-    unavailable: &["proxy_protocol"],
+    unavailable: &[],
 };
 
 /// What an address to listen on may be written as, in place of a text.
 pub(super) static LISTENER: Keys = Keys {
     table: "an entry of `http` or `https`",
-    keys: &[key("address", Shown::Required), key("trusted_proxies", Shown::Absent("those of `[listen]`"))],
-    unavailable: &["proxy_protocol"],
+    keys: &[
+        key("address", Shown::Required),
+        key("trusted_proxies", Shown::Absent("those of `[listen]`")),
+        key("proxy_protocol", Shown::Absent("those of `[listen]`")),
+    ],
+    unavailable: &[],
 };
 
 pub(super) static SESSION_CACHE: Keys = Keys {
@@ -124,9 +130,14 @@ pub(super) static LIMITS: Keys = Keys {
         key("request_head_bytes", Shown::Size(&defaults::REQUEST_HEAD_BYTES)),
         key("headers", Shown::Count(&defaults::HEADERS)),
         key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
+        key("response_head_bytes", Shown::Size(&defaults::RESPONSE_HEAD_BYTES)),
+        key("response_headers", Shown::Count(&defaults::RESPONSE_HEADERS)),
         key("connections", Shown::Count(&defaults::CONNECTIONS)),
+        key("connections_per_address", Shown::Absent("no limit")),
+        key("requests_per_address", Shown::Absent("no limit")),
+        key("requests_burst_per_address", Shown::Absent("as `requests_per_address`")),
     ],
-    unavailable: &["connections_per_address", "requests_per_address"],
+    unavailable: &[],
 };
 
 pub(super) static TIMEOUTS: Keys = Keys {
@@ -148,6 +159,12 @@ pub(super) static UPSTREAM_POOL: Keys = Keys {
     keys: &[
         key("idle_per_worker", Shown::Count(&defaults::IDLE_PER_WORKER)),
         key("idle_timeout", Shown::Duration(&defaults::IDLE_TIMEOUT)),
+        key("eject_after", Shown::Count(&defaults::EJECT_AFTER)),
+        key("ejection", Shown::Duration(&defaults::EJECTION)),
+        key("ejection_max", Shown::Duration(&defaults::EJECTION_MAX)),
+        key("slow_start", Shown::Duration(&defaults::SLOW_START)),
+        key("retry_percent", Shown::Count(&defaults::RETRY_PERCENT)),
+        key("resolve_interval", Shown::Duration(&defaults::RESOLVE_INTERVAL)),
     ],
     unavailable: &[],
 };
@@ -204,10 +221,38 @@ pub(super) static SITE: Keys = Keys {
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
         key("certificate", Shown::Text("[{ source = \"self_signed\" }]")),
         key("upstream", Shown::Required),
+        key("balance", Shown::Word(|| defaults::BALANCE.word().to_owned())),
+        key("health_check", Shown::Absent("none")),
+        key("rewrite_location", Shown::Flag(&defaults::REWRITE_LOCATION)),
         key("dispatch_files", Shown::Absent("none")),
         key("dispatch", Shown::Absent("none")),
     ],
-    unavailable: &["balance", "client_auth", "health_check", "rewrite_location"],
+    unavailable: &["client_auth"],
+};
+
+pub(super) static UPSTREAM: Keys = Keys {
+    table: "`upstream`",
+    keys: &[
+        key("url", Shown::Required),
+        key("weight", Shown::Count(&defaults::WEIGHT)),
+        key("ca", Shown::Absent("the system's authorities")),
+        key("server_name", Shown::Absent("the host of `url`")),
+        key("proxy_protocol", Shown::Word(|| ProxyProtocol::Off.word().to_owned())),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static HEALTH_CHECK: Keys = Keys {
+    table: "`health_check`",
+    keys: &[
+        key("path", Shown::Required),
+        key("host", Shown::Absent("the site's first host")),
+        key("interval", Shown::Duration(&defaults::HEALTH_INTERVAL)),
+        key("timeout", Shown::Duration(&defaults::HEALTH_TIMEOUT)),
+        key("unhealthy_after", Shown::Count(&defaults::UNHEALTHY_AFTER)),
+        key("healthy_after", Shown::Count(&defaults::HEALTHY_AFTER)),
+    ],
+    unavailable: &[],
 };
 
 pub(super) static HSTS: Keys = Keys {
@@ -282,6 +327,8 @@ pub(super) static TABLES: &[&Keys] = &[
     &ADMIN,
     &SITE,
     &HSTS,
+    &UPSTREAM,
+    &HEALTH_CHECK,
     &CERTIFICATE,
     &ACME,
     &ACME_EAB,

@@ -20,6 +20,7 @@ impl Reader<'_> {
         let section = self.section(&table, &keys::LISTEN);
         let settings = Arc::new(ListenerSettings {
             trusted_proxies: self.networks(section, "trusted_proxies").unwrap_or_default(),
+            proxy_protocol: self.networks(section, "proxy_protocol").unwrap_or_default(),
             written: self.written_at(section),
         });
         let mut http = self.listeners(section, "http", defaults::LISTEN_HTTP, &settings);
@@ -127,6 +128,9 @@ impl Reader<'_> {
         let mut own = ListenerSettings::clone(settings);
         if let Some(networks) = self.networks(section, "trusted_proxies") {
             own.trusted_proxies = networks;
+        }
+        if let Some(networks) = self.networks(section, "proxy_protocol") {
+            own.proxy_protocol = networks;
         }
         own.written.override_with(self.written_at(section));
         let (text, at) = address?;

@@ -95,6 +95,10 @@ messages! {
     "bad-language" BadLanguage { text: String }
     "bad-cookie-name" BadCookieName { text: String }
     "bad-upstream" BadUpstreamAddress { text: String, why: BadUpstream }
+    "without-tls" WithoutTls { key: &'static str }
+    "bad-server-name" BadServerName { text: String }
+    "bad-target" BadTarget { text: String }
+    "bad-authority" BadAuthority { text: String }
     "certificate-form" CertificateForm { why: CertificateForm }
     "source-key" SourceKey { key: String, source: &'static str }
     "preload" Preload {}
@@ -115,6 +119,9 @@ messages! {
     "seals-nothing" SealsNothing { site: String }
     "rule-without-ssl" RuleWithoutSsl { rule: String, site: String }
     "http-rule-under-hsts" HttpRuleUnderHsts { rule: String, site: String }
+
+    "ejection-order" EjectionOrder {}
+    "burst-without-rate" BurstWithoutRate {}
 
     // Rules
 
@@ -142,6 +149,8 @@ pub(super) enum Expected {
     Workers,
     /// The example.
     Listeners(&'static str),
+    /// The example.
+    Upstreams(&'static str),
     Ssl,
     Path,
     Sources,

@@ -23,6 +23,7 @@ mod choice;
 #[expect(clippy::module_inception, reason = "the room and its main type share the name")]
 mod config;
 mod defaults;
+mod endpoint;
 mod files;
 mod generation;
 mod keys;
@@ -37,6 +38,7 @@ mod site;
 #[cfg(test)]
 mod tests;
 mod top;
+mod upstreams;
 mod values;
 mod watch;
 mod words;
@@ -47,8 +49,9 @@ use std::path::Path;
 pub use amount::{read_duration, show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
+pub use endpoint::{Endpoint, EndpointKey, EndpointState, EndpointTls, Health, UpstreamId};
 pub use files::{Files, FilesInMemory};
-pub use generation::{Endpoint, Generation, Kept, ServedSite, SiteTls, UpstreamId};
+pub use generation::{Generation, Kept, ServedSite, SiteTls};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::config::address;
 use crate::config::config::{
-    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, SessionProtection, Site, SiteUpstream,
-    Source, TlsVersions,
+    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, SessionProtection, Site, Source,
+    TlsVersions,
 };
 use crate::config::defaults;
 use crate::config::keys;
@@ -90,6 +90,7 @@ impl Reader<'_> {
         let languages = self
             .distinct(section, "languages", "\"en\", \"nl\"", is_language, |text| What::BadLanguage { text });
         let upstream = self.upstreams(section);
+        let health_check = self.health_check(section);
         if ssl {
             self.acme_names(section, &name, [hosts.as_slice(), &aliases], &certificate);
         }
@@ -118,6 +119,9 @@ impl Reader<'_> {
             ),
             certificate,
             upstream,
+            balance: self.choice(section, "balance", defaults::BALANCE),
+            health_check,
+            rewrite_location: self.boolean(section, "rewrite_location", defaults::REWRITE_LOCATION),
             dispatch,
             name,
             place,
@@ -172,7 +176,7 @@ impl Reader<'_> {
         name
     }
 
-    fn not_empty(&mut self, section: Section<'_>, key: &'static str) {
+    pub(super) fn not_empty(&mut self, section: Section<'_>, key: &'static str) {
         if let Some(node) = section.get(key)
             && matches!(&node.value, Value::Array(items) if items.is_empty())
         {
@@ -366,29 +370,6 @@ impl Reader<'_> {
                 self.warning(section.key_at(key), what(key));
             }
         }
-    }
-
-    fn upstreams(&mut self, site: Section<'_>) -> Vec<SiteUpstream> {
-        if !site.has("upstream") {
-            self.missing(site, "upstream");
-        }
-        self.not_empty(site, "upstream");
-        let mut upstreams: Vec<SiteUpstream> = Vec::new();
-        for (text, at) in self.texts(site, "upstream", "\"http://127.0.0.1:8000\"") {
-            match address::upstream(&text) {
-                Ok(upstream) => {
-                    if let Some(first) = upstreams.iter().find(|first| first.upstream == upstream) {
-                        let first = first.place.clone();
-                        self.error(at, What::ListedTwice { key: "upstream", text, first });
-                    } else {
-                        let place = self.place(at);
-                        upstreams.push(SiteUpstream { upstream, text, place });
-                    }
-                }
-                Err(why) => self.error(at, What::BadUpstreamAddress { text, why }),
-            }
-        }
-        upstreams
     }
 }
 

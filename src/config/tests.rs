@@ -292,6 +292,11 @@ fn every_key_is_read() {
                 format!("[listen]\nhttps = [{{ address = \":443\", {key} = 1979-05-27 }}]\n{SITE}")
             }
             "`hsts`" => format!("{SITE}[site.hsts]\n{wrong}"),
+            "`health_check`" => format!("{SITE}[site.health_check]\n{wrong}"),
+            "`upstream`" => format!(
+                "[[site]]\nname = \"a\"\nhosts = [\"a.example\"]\n[[site.upstream]]\n{}{wrong}",
+                if key == "url" { "" } else { "url = \"https://127.0.0.1\"\n" }
+            ),
             "`certificate`" if key == "source" => format!("{SITE}[[site.certificate]]\n{wrong}"),
             "`certificate`" => format!("{SITE}[[site.certificate]]\nsource = \"files\"\n{wrong}"),
             ACME if key == "source" => continue,

@@ -3,13 +3,14 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use crate::config::config::{Limits, LogLevel, Sandbox, SessionCache, Timeouts, UpstreamPool, Workers};
+use crate::config::config::{Limits, LogLevel, Sandbox, SessionCache, Timeouts, Workers};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
 use crate::config::reader::Reader;
 use crate::config::values::Section;
 use crate::config::written::Value;
+use crate::limits::Rate;
 
 impl Reader<'_> {
     pub(super) fn workers(&mut self, top: Section<'_>) -> Workers {
@@ -63,8 +64,31 @@ impl Reader<'_> {
             .unwrap_or(usize::MAX),
             headers_max: self.usize(section, "headers", &defaults::HEADERS),
             request_body_bytes_max: self.size_or_unlimited(section, "request_body_bytes", body, body.default),
+            response_head_bytes_max: usize::try_from(self.size(
+                section,
+                "response_head_bytes",
+                &defaults::RESPONSE_HEAD_BYTES,
+            ))
+            .unwrap_or(usize::MAX),
+            response_headers_max: self.usize(section, "response_headers", &defaults::RESPONSE_HEADERS),
             connections_max: self.usize(section, "connections", &defaults::CONNECTIONS),
+            connections_per_address: self
+                .count_if_written(section, "connections_per_address", &defaults::CONNECTIONS_PER_ADDRESS)
+                .and_then(|count| u16::try_from(count).ok()),
+            requests_per_address: self.requests_per_address(section),
         }
+    }
+
+    fn requests_per_address(&mut self, section: Section<'_>) -> Option<Rate> {
+        let bounds = &defaults::REQUESTS_PER_ADDRESS;
+        let per_second = self.count_if_written(section, "requests_per_address", bounds);
+        let burst = self.count_if_written(section, "requests_burst_per_address", bounds);
+        if burst.is_some() && !section.has("requests_per_address") {
+            self.error(section.key_at("requests_burst_per_address"), What::BurstWithoutRate {});
+        }
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let per_second = small(per_second?);
+        Some(Rate { per_second, burst: burst.map_or(per_second, small) })
     }
 
     pub(super) fn timeouts(&mut self, top: Section<'_>) -> Timeouts {
@@ -88,15 +112,6 @@ impl Reader<'_> {
             no_new_privileges: self.boolean(section, "no_new_privileges", defaults::NO_NEW_PRIVILEGES),
             landlock: self.boolean(section, "landlock", defaults::LANDLOCK),
             seccomp: self.boolean(section, "seccomp", defaults::SECCOMP),
-        }
-    }
-
-    pub(super) fn upstream_pool(&mut self, top: Section<'_>) -> UpstreamPool {
-        let table = self.table(top, "upstream_pool", "[upstream_pool]");
-        let section = self.section(&table, &keys::UPSTREAM_POOL);
-        UpstreamPool {
-            idle_per_worker: self.usize(section, "idle_per_worker", &defaults::IDLE_PER_WORKER),
-            idle_timeout: self.duration(section, "idle_timeout", &defaults::IDLE_TIMEOUT),
         }
     }
 }

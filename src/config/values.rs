@@ -178,6 +178,16 @@ impl Reader<'_> {
         self.count_of(node, key, bounds, Expected::Count(bounds.default)).unwrap_or(bounds.default)
     }
 
+    /// A count whose absence means that there is no such limit.
+    pub(super) fn count_if_written(
+        &mut self,
+        section: Section<'_>,
+        key: &'static str,
+        bounds: &Bounded<u64>,
+    ) -> Option<u64> {
+        self.count_of(section.get(key)?, key, bounds, Expected::Count(bounds.default))
+    }
+
     /// A whole number within its bounds; `None` after an error.
     pub(super) fn count_of(
         &mut self,

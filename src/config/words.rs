@@ -285,6 +285,36 @@ impl What {
                 "they want `include_subdomains` and a `max_age` of at least 365d",
                 "write include_subdomains = true, max_age = \"365d\", or leave `preload` out",
             ),
+            Self::WithoutTls { key } => words(
+                format!("`{key}` is for https upstreams"),
+                "this one is not",
+                format!("write an `https://` url, or take `{key}` out"),
+            ),
+            Self::BadServerName { text } => words(
+                format!("\"{text}\" is not a name a certificate could have"),
+                "",
+                "write a host such as \"app.internal\"",
+            ),
+            Self::BadTarget { text } => words(
+                format!("\"{text}\" is not a path to ask for"),
+                "",
+                "write visible ASCII that begins with `/`, such as \"/health\"",
+            ),
+            Self::BadAuthority { text } => words(
+                format!("\"{text}\" is not a host"),
+                "",
+                "write a name or an address, with or without a port, such as \"example.com\"",
+            ),
+            Self::EjectionOrder {} => words(
+                "`ejection` is longer than `ejection_max`",
+                "",
+                "let the first pause be no longer than the longest",
+            ),
+            Self::BurstWithoutRate {} => words(
+                "`requests_burst_per_address` means nothing without `requests_per_address`",
+                "",
+                "write how many requests a second an address has, too",
+            ),
             Self::BadDirectoryUrl { text } => words(
                 format!("\"{text}\" is not the URL of a directory"),
                 "https://, a host and a path (RFC 8555 §7.1.1)",
@@ -392,6 +422,10 @@ impl Expected {
             Self::Listeners(example) => (
                 "an array of addresses",
                 format!("write {key} = [\"{example}\"], or {key} = [{{ address = \"{example}\", … }}]"),
+            ),
+            Self::Upstreams(example) => (
+                "an array of texts or tables",
+                format!("write {key} = [{example}], or {key} = [{{ url = {example}, weight = 2 }}]"),
             ),
             Self::Ssl => ("true, false, \"any\" or \"keep\"", "write ssl = true, or leave it out".to_owned()),
             Self::Path => (

@@ -8,6 +8,7 @@ use super::listen::BindFailure;
 use super::sealing::KeyFileFailure;
 use crate::admin::AdminFailure;
 use crate::certs::CertificateProblem;
+use crate::certs::authorities::AuthorityProblem;
 use crate::dispatch::Place;
 use crate::tls::TlsProblem;
 
@@ -21,6 +22,8 @@ pub enum StartFailure {
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
+    /// Site servers over https that nobody could vouch for.
+    Authorities(Vec<AuthorityFailure>),
     /// The file of the access log cannot be written.
     AccessLog {
         place: Place,
@@ -47,6 +50,14 @@ pub struct ResolveFailure {
     pub place: Place,
     pub upstream: String,
     pub error: io::Error,
+}
+
+/// A site server over https whose authorities cannot be had.
+#[derive(Debug)]
+pub struct AuthorityFailure {
+    pub place: Place,
+    pub upstream: String,
+    pub problem: AuthorityProblem,
 }
 
 impl fmt::Display for StartFailure {
@@ -77,14 +88,6 @@ impl fmt::Display for StartFailure {
             }
             StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
                 let ResolveFailure { place, upstream, error } = failure;
-                if error.kind() == io::ErrorKind::Unsupported {
-                    return write!(
-                        f,
-                        "{}: https upstreams are not available in this version of Portcullis: \"{upstream}\"\n  \
-                         do: write http:// or unix:, over a network you trust",
-                        at(place)
-                    );
-                }
                 write!(
                     f,
                     "{}: no address for upstream \"{upstream}\": {error}\n  do: check the name, or write an address",
@@ -104,6 +107,11 @@ impl fmt::Display for StartFailure {
             ),
             StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
             StartFailure::Admin(failure) => failure.fmt(f),
+            StartFailure::Authorities(failures) => lines(f, failures, |f, failure| {
+                let AuthorityFailure { place, upstream, problem } = failure;
+                let remedy = problem.remedy();
+                write!(f, "{}: upstream \"{upstream}\": {problem}\n  do: {remedy}", at(place))
+            }),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),
             StartFailure::Interrupted => write!(f, "stopped before it had started"),

@@ -1,25 +1,26 @@
 //! Building a generation: certificates found, names resolved, rules compiled. All problems at once.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
 use super::StartFailure;
-use super::failure::ResolveFailure;
 use super::sealing;
+use super::upstreams;
 use crate::access_log::{AccessLog, Destination};
 use crate::certs::{self, CertificateProblem, CertificateWarning, FoundCertificate};
 use crate::config::{
     self, Config, Endpoint, Generation, Kept, SelfSignedKey, ServedSite, SessionMode, SessionProtection,
-    Site, SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
+    Site, SiteTls, TlsVersions, UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
+use crate::limits::AddressLimits;
 use crate::sealing::Binding as SealedFor;
 use crate::spool;
 use crate::tls::{
@@ -50,7 +51,7 @@ pub fn build(
     let configs = ServerConfigs::new(None);
     let policies = policies(&config)?;
     let sites = compile(&config, &policies, ports)?;
-    let (endpoints, upstreams) = endpoints(&config)?;
+    let (endpoints, upstreams) = upstreams::endpoints(&config, before)?;
     let access_log = access_log(&config, before)?;
     let certificates = certificates(&config, &configs, warnings)?;
     // Sessions are dated by one clock as long as the process lives.
@@ -77,14 +78,16 @@ pub fn build(
             config.map(|config| Arc::new(SiteTls { site, policy, config, certificates }))
         });
         match tls.transpose() {
-            Ok(tls) => served.push(serve(site, tls, upstreams)),
+            Ok(tls) => served.push(serve(site, tls, upstreams, &endpoints)),
             Err(problem) => problems.push((site.name.clone(), problem)),
         }
     }
     if !problems.is_empty() {
         return Err(StartFailure::Tls(problems));
     }
-    let kept = Kept { sessions, dates, sealing, challenges, access_log };
+    let address_limits = before
+        .map_or_else(|| Arc::new(AddressLimits::new(Instant::now())), |before| before.address_limits.clone());
+    let kept = Kept { sessions, dates, sealing, challenges, access_log, address_limits };
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
     let written = config.listen.http.iter().chain(&config.listen.https);
     let settings = written.map(|listener| listener.settings.clone());
@@ -141,9 +144,19 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
 
-fn serve(site: &Site, tls: Option<Arc<SiteTls>>, upstreams: Vec<UpstreamId>) -> ServedSite {
+fn serve(
+    site: &Site,
+    tls: Option<Arc<SiteTls>>,
+    upstreams: Vec<(UpstreamId, u32)>,
+    endpoints: &[Arc<Endpoint>],
+) -> ServedSite {
+    let inside = upstreams.iter().filter_map(|(id, _)| endpoints[id.0 as usize].key.authority());
+    let inside =
+        inside.filter(|_| site.rewrite_location).map(|authority| authority.into_bytes().into()).collect();
     ServedSite {
         upstreams,
+        balance: site.balance,
+        inside,
         tls,
         hsts: site.hsts.map(|hsts| Bytes::from(hsts.to_string())),
         session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
@@ -201,55 +214,6 @@ fn compile(config: &Config, policies: &[Policy], ports: Ports) -> Result<Sites, 
     Sites::compile(rules, ports).map_err(|problems| {
         StartFailure::System(std::io::Error::other(format!("{} rules do not compile", problems.len())))
     })
-}
-
-/// Addresses of all site servers, each once, and which of them each site has.
-fn endpoints(config: &Config) -> Result<(Vec<Endpoint>, Vec<Vec<UpstreamId>>), StartFailure> {
-    let mut known: std::collections::HashMap<&Upstream, UpstreamId> = std::collections::HashMap::new();
-    let mut endpoints = Vec::new();
-    let mut failures = Vec::new();
-    let mut all = Vec::with_capacity(config.sites.len());
-    for site in &config.sites {
-        let mut ids = Vec::with_capacity(site.upstream.len());
-        for written in &site.upstream {
-            if let Some(id) = known.get(&written.upstream) {
-                ids.push(*id);
-                continue;
-            }
-            match resolve(&written.upstream) {
-                Ok(endpoint) => {
-                    let id = UpstreamId(endpoints.len() as u32);
-                    endpoints.push(endpoint);
-                    known.insert(&written.upstream, id);
-                    ids.push(id);
-                }
-                Err(error) => failures.push(ResolveFailure {
-                    place: written.place.clone(),
-                    upstream: written.text.clone(),
-                    error,
-                }),
-            }
-        }
-        all.push(ids);
-    }
-    if failures.is_empty() { Ok((endpoints, all)) } else { Err(StartFailure::Resolve(failures)) }
-}
-
-fn resolve(upstream: &Upstream) -> std::io::Result<Endpoint> {
-    match upstream {
-        Upstream::Unix { path } => Ok(Endpoint::Unix(path.clone())),
-        Upstream::Tcp { host: UpstreamHost::Address(address), port } => {
-            Ok(Endpoint::Tcp(vec![SocketAddr::new(*address, *port)]))
-        }
-        Upstream::Tcp { host: UpstreamHost::Name(name), port } => {
-            let addresses: Vec<SocketAddr> = (name.as_str(), *port).to_socket_addrs()?.collect();
-            if addresses.is_empty() {
-                return Err(std::io::ErrorKind::NotFound.into());
-            }
-            Ok(Endpoint::Tcp(addresses))
-        }
-        Upstream::Tls { .. } => Err(std::io::ErrorKind::Unsupported.into()),
-    }
 }
 
 /// The sessions of the generation before where they can go on: a cache always, whose bounds [`adopt`] sets, and

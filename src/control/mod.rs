@@ -10,10 +10,12 @@ mod generation;
 mod listen;
 mod process;
 mod reload;
+mod resolver;
 mod sealing;
 mod signals;
 mod systemd;
 mod upgrade;
+mod upstreams;
 mod workers;
 
 pub use failure::StartFailure;

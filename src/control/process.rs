@@ -23,6 +23,7 @@ use super::administration::Administration;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening, Sockets};
 use super::reload::{self, Built, ReloadFailure, Reread};
+use super::resolver::Resolver;
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::systemd;
@@ -155,7 +156,7 @@ fn begin<'a>(
     // When it can answer: a CA asks at once.
     acme.install(&generation).map_err(StartFailure::System)?;
 
-    let process = Process {
+    let mut process = Process {
         events,
         reread,
         reloaded,
@@ -175,7 +176,9 @@ fn begin<'a>(
         upgrading: None,
         successor: None,
         reload_asked: false,
+        resolver: Resolver::default(),
     };
+    process.resolver.watch(&process.generation).map_err(StartFailure::System)?;
     Ok((process, inbox))
 }
 
@@ -235,6 +238,7 @@ struct Process<'a> {
     is_refresh_wanted: bool,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
+    resolver: Resolver,
     /// Number of the process that is about to take over; 0 until it has one.
     upgrading: Option<Arc<AtomicU32>>,
     /// Accepts when the workers have taken back their accepts.
@@ -483,6 +487,9 @@ impl Process<'_> {
         self.bound = listening.all;
         let listeners = self.bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
         self.administration.install(&generation, listeners);
+        if let Err(error) = self.resolver.watch(&generation) {
+            tracing::warn!(%error, "names of site servers are not looked up again");
+        }
         (self.reloaded)(&generation.config);
         self.outdated.push(std::mem::replace(&mut self.generation, generation));
         self.installing = Some(Instant::now());

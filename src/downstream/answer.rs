@@ -99,7 +99,7 @@ impl Answer {
             head_only,
             request_id: &record.id,
             hsts,
-            retry_after_secs: None,
+            retry_after_secs: retry_after(status),
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
         record.answered(status, bytes.filled());
@@ -135,13 +135,19 @@ impl Answer {
             head_only: head.method == "HEAD",
             request_id: &record.id,
             hsts,
-            retry_after_secs: None,
+            retry_after_secs: retry_after(status),
         };
         let whole = head.body.is_empty();
         let bytes = into_buffer(service, |out| write(out, &answer));
         record.answered(status, bytes.filled());
         Answer { bytes, reuse, head_only: answer.head_only, skip, whole, record, reason }
     }
+}
+
+/// Seconds until it may be worth asking again: a limit on requests is one for each second, and a site server that is
+/// down is tried again after one.
+fn retry_after(status: u16) -> Option<u32> {
+    matches!(status, 429 | 503).then_some(1)
 }
 
 /// Writes by way of the worker's scratch into a buffer of the right size.

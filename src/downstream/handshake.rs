@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::Shaken;
 use super::service::Service;
 use crate::access_log;
-use crate::net::{ClientHello, Socket, TlsStream};
+use crate::net::{ClientHello, Settled, Socket, TlsStream};
 
 /// Why there is no TLS connection.
 enum Failure {
@@ -103,5 +103,6 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     stream.handshake(until, &*generation.dates).await?;
     let told = access_log::Tls { version: stream.version(), resumed: stream.is_resumed() };
     let duration_us = service.local.clock.now_us() - began_us;
-    Ok((stream, Shaken::new(tls.clone(), site, generation, told, duration_us)))
+    let settled = if generation.tells_tls() { stream.settled() } else { Settled::default() };
+    Ok((stream, Shaken::new(tls.clone(), site, generation, told, duration_us, settled)))
 }

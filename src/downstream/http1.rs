@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Visitor;
 use super::answer::Answer;
+use super::location::Locations;
 use super::plan::{Forward, Plan, plan};
 use super::record::{Came, Decided, Record};
 use super::request_body::Http1Body;
@@ -66,7 +67,7 @@ async fn busy(service: &Service, stream: &Stream, visitor: &Visitor, input: &mut
     *input = service.local.buffers.small();
     loop {
         let next = match next_plan(service, stream, visitor, &mut scan, input).await {
-            Ok(Plan::Forward(forward)) => self::forward(service, stream, forward, input).await,
+            Ok(Plan::Forward(forward)) => self::forward(service, stream, visitor, forward, input).await,
             Ok(Plan::Answer(answer)) => self::answer(service, stream, answer, input).await,
             Ok(Plan::NeedMore) => Next::Close,
             Err(next) => next,
@@ -178,7 +179,13 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
     Next::Request
 }
 
-async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &mut Buffer) -> Next {
+async fn forward(
+    service: &Service,
+    stream: &Stream,
+    visitor: &Visitor,
+    forward: Forward,
+    input: &mut Buffer,
+) -> Next {
     let Forward { serving, mut record, .. } = forward;
     let site = serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
@@ -186,6 +193,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
         stream,
         service,
         site,
+        locations: Locations::of(service, &serving, forward.site, forward.scheme, &forward.host),
         scheme: forward.scheme,
         version: forward.version,
         reuse: if service.is_draining() { Reuse::Close } else { forward.reuse },
@@ -193,8 +201,9 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
         idle,
     };
     let exchange = Exchange {
-        all: &serving.upstreams,
-        upstreams: &site.upstreams,
+        servers: serving.servers(forward.site),
+        visitor: visitor.peer.ip(),
+        facts: &|| visitor.facts(),
         kind: forward.kind,
         repeatable: forward.repeatable,
         body: forward.body,

@@ -22,6 +22,11 @@ impl LiveSettings {
         }
     }
 
+    /// Whether a connection from this address begins with a header of the PROXY protocol.
+    pub(super) fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        self.0.borrow().expects_proxy_header(peer.to_canonical())
+    }
+
     /// Whether the word of this peer counts.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.0.borrow().trusts(peer)

@@ -15,7 +15,9 @@ mod handshake;
 mod http1;
 mod http2;
 mod live_settings;
+mod location;
 mod plan;
+mod proxy_header;
 mod record;
 mod reply;
 mod request_body;
@@ -30,17 +32,22 @@ pub use live_settings::LiveSettings;
 pub use service::Service;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::access_log;
 use crate::config::{Generation, SiteTls};
 use crate::dispatch::SiteId;
 use crate::http::Scheme;
+use crate::net::Settled;
+use crate::proxy_protocol::{Ends, Facts, TlsFacts};
 
 /// What is known of a client's connection from its beginning on.
 struct Visitor {
+    /// Who asks: behind a balancer that says so, not the balancer.
     peer: SocketAddr,
+    /// Where the visitor connected to; `None` unless a balancer says so or a site server wants to know.
+    destination: Option<SocketAddr>,
     listener: LiveSettings,
     /// The listener's.
     scheme: Scheme,
@@ -57,6 +64,24 @@ struct Shaken {
     told: access_log::Tls,
     /// How long the handshake took; told with the first request.
     duration_us: Cell<Option<u64>>,
+    /// For site servers that are told of connections.
+    settled: Settled,
+}
+
+impl Visitor {
+    /// What site servers are told of the connection that want to know.
+    fn facts(&self) -> Facts<'_> {
+        let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let ends = Ends { source: self.peer, destination: self.destination.unwrap_or(unknown) };
+        let tls = self.handshake.as_ref().map(|shaken| TlsFacts {
+            version: if shaken.told.version == "1.2" { "TLSv1.2" } else { "TLSv1.3" },
+            cipher: shaken.settled.cipher,
+            alpn: &shaken.settled.alpn,
+            server_name: shaken.settled.server_name.as_bytes(),
+            client_certificate: shaken.settled.client_certificate,
+        });
+        Facts { ends, tls }
+    }
 }
 
 impl Shaken {
@@ -66,9 +91,10 @@ impl Shaken {
         generation: &Generation,
         told: access_log::Tls,
         duration_us: u64,
+        settled: Settled,
     ) -> Shaken {
         let site = Cell::new((generation.number, Some(site)));
-        Shaken { tls, site, told, duration_us: Cell::new(Some(duration_us)) }
+        Shaken { tls, site, told, duration_us: Cell::new(Some(duration_us)), settled }
     }
 
     /// The site in a generation, which may be later than the handshake.

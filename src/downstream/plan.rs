@@ -3,11 +3,13 @@
 //! Nothing borrowed from the head outlives this: an exchange gets the bytes it sends and a few words.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use crate::access_log::Decision;
-use crate::config::{PathReading, ServedSite};
+use crate::config::{Generation, PathReading, ServedSite};
 use crate::dispatch::{Action, Handshake, Question, SiteId, write_normalized};
 use crate::http::cookies::Judge;
+use crate::http::told;
 use crate::http::{BodyEnd, Forwarded, Hop, Reuse, Scheme, Told, Version};
 use crate::http1::{
     BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
@@ -18,10 +20,14 @@ use crate::proxy::append_chunk;
 
 use super::Visitor;
 use super::answer::Answer;
+use super::location::RequestHost;
 use super::record::{Came, Decided, Record};
 use super::service::Service;
 use super::serving::Serving;
 use super::session_cookies::SessionCookies;
+
+/// How often a request may have been here before: front ends of one house may well stand behind each other.
+const OWN_HOPS_MAX: u8 = 4;
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -40,6 +46,7 @@ pub(super) struct Forward {
     pub(super) site: SiteId,
     /// The one it was decided for.
     pub(super) scheme: Scheme,
+    pub(super) host: RequestHost,
     /// The rebuilt head, and those octets of the body that were in hand.
     pub(super) request: Buffer,
     /// Reads the rest of the body; `None` when all of it is in `request`.
@@ -114,6 +121,11 @@ pub(super) fn decide(
             return Plan::Answer(Answer::error(service, record, head, head.reuse, (400, bad.reason()), None));
         }
     };
+    if let Some(refused) = over_limits(service, generation, visitor, trusted, head) {
+        let told = (visitor.scheme, head.authority(), head);
+        let record = Record::begin(service, serving, visitor, came, Some(told), Decided::UNREADABLE);
+        return Plan::Answer(Answer::error(service, record, head, head.reuse, refused, None));
+    }
     let scheme = told.scheme.unwrap_or(visitor.scheme);
     let authority = told.host.unwrap_or(head.authority());
     let question = Question {
@@ -196,6 +208,7 @@ pub(super) fn decide(
         serving: serving.clone(),
         site,
         scheme,
+        host: RequestHost::of(authority),
         request,
         rest: None,
         body: head.body,
@@ -206,6 +219,28 @@ pub(super) fn decide(
         reuse: head.reuse,
         record,
     })
+}
+
+/// Status and reason for a request that is one too many, whatever it asks for.
+fn over_limits(
+    service: &Service,
+    generation: &Generation,
+    visitor: &Visitor,
+    trusted: bool,
+    head: &RequestHead<'_, '_>,
+) -> Option<(u16, &'static str)> {
+    if head.own_hops > OWN_HOPS_MAX {
+        service.counters.requests_looping.add(1);
+        return Some((508, "loop_detected"));
+    }
+    let rate = generation.config.limits.requests_per_address?;
+    // A proxy of the operator's brings requests of many: it says whose. When it does not, nobody is counted.
+    let client = if trusted { told::client(head.headers())? } else { visitor.peer.ip() };
+    if generation.address_limits.request(client, rate, Instant::now()).is_ok() {
+        return None;
+    }
+    service.counters.requests_limited.add(1);
+    Some((429, "requests_per_address"))
 }
 
 /// The target as the site server gets it. `*` has no path to normalize.

@@ -1,16 +1,19 @@
 //! What a site's responses are told besides what the site server said, for every version of HTTP.
 
+use super::location::Locations;
 use super::service::Service;
 use super::session_cookies::SessionCookies;
 use crate::config::ServedSite;
 use crate::http::cookies::Judge;
+use crate::http::location::Rewrite;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::Reply;
 
-/// Calls `write` with it. `site`: `None` for answers of our own, which say it themselves.
+/// Calls `write` with it. `site`, `locations`: `None` for answers of our own, which say it themselves.
 pub(super) fn with_reply<T>(
     service: &Service,
     site: Option<&ServedSite>,
+    locations: Option<&Locations<'_>>,
     scheme: Scheme,
     (client, reuse, body): (Version, Reuse, BodyEnd),
     write: impl FnOnce(&Reply<'_>) -> T,
@@ -21,6 +24,9 @@ pub(super) fn with_reply<T>(
         .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.outgoing(name, value, out));
     // Where values are sealed, on HTTP these cookies do not go out at all.
     let cookies = site.filter(|_| scheme == Scheme::Https || judge.is_some());
+    let rewrite = locations
+        .filter(|locations| locations.are_mended())
+        .map(|locations| |value: &[u8], out: &mut Vec<u8>| locations.mend(value, out));
     let date = service.local.clock.date();
     write(&Reply {
         client,
@@ -31,6 +37,6 @@ pub(super) fn with_reply<T>(
         session_cookies: cookies.map_or(&[], |site| &site.session_cookies),
         cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
         hsts: site.and_then(|site| site.hsts_on(scheme)),
-        location: None,
+        location: rewrite.as_ref().map(|rewrite| rewrite as &Rewrite<'_>),
     })
 }

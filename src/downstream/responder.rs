@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::location::Locations;
 use super::reply::with_reply;
 use super::service::Service;
 use crate::config::ServedSite;
@@ -15,6 +16,7 @@ pub(super) struct Http1Responder<'a> {
     pub(super) stream: &'a Stream,
     pub(super) service: &'a Service,
     pub(super) site: &'a ServedSite,
+    pub(super) locations: Locations<'a>,
     pub(super) scheme: Scheme,
     pub(super) version: Version,
     /// Whether the client's connection lives on after this response; settled when the head is written.
@@ -54,12 +56,16 @@ impl Responder for Http1Responder<'_> {
             self.stream.send(bytes, until).await
         }
     }
+
+    async fn gone(&self) {
+        self.stream.gone(&self.service.local).await;
+    }
 }
 
 impl Http1Responder<'_> {
     fn write(&self, head: &ResponseHead<'_, '_>, body: BodyEnd, out: &mut Vec<u8>) {
         let told = (self.version, self.reuse, body);
-        with_reply(self.service, Some(self.site), self.scheme, told, |reply| {
+        with_reply(self.service, Some(self.site), Some(&self.locations), self.scheme, told, |reply| {
             write_response(out, head, reply)
         });
     }

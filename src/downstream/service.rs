@@ -1,7 +1,9 @@
 //! A worker's service: what all its connections share, and the life of one connection.
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,9 +14,10 @@ use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
 use super::session_cookies::WorkerKeys;
 use super::{LiveSettings, Visitor};
-use super::{handshake, http1, http2};
+use super::{handshake, http1, http2, proxy_header};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
+use crate::limits::Counted;
 use crate::metrics::Counters;
 use crate::net::{Local, Socket, Stream};
 use crate::proxy::Proxy;
@@ -34,6 +37,8 @@ pub struct Service {
     pub(super) scratch: RefCell<Vec<u8>>,
     // Targets are normalized here; likewise.
     pub(super) target_scratch: RefCell<Vec<u8>>,
+    // Where a site is for visitors, over HTTP and over HTTPS; likewise.
+    pub(super) authorities: RefCell<(Vec<u8>, Vec<u8>)>,
     pub(super) keys: WorkerKeys,
     pub(super) challenges: WorkerChallenges,
     worker: usize,
@@ -68,6 +73,7 @@ impl Service {
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
             target_scratch: RefCell::default(),
+            authorities: RefCell::default(),
             keys,
             challenges: WorkerChallenges::default(),
             worker,
@@ -148,6 +154,18 @@ impl Service {
         }
     }
 
+    /// Begins the health checks that are due; called once a tick. `spawn` runs each beside the others.
+    pub fn begin_checks(self: &Rc<Self>, spawn: impl Fn(Pin<Box<dyn Future<Output = ()>>>)) {
+        // One worker checks for all.
+        if self.worker != 0 || self.is_draining() {
+            return;
+        }
+        for upstream in self.proxy.due_checks(&self.serving().upstreams) {
+            let (service, upstream) = (self.clone(), upstream.clone());
+            spawn(Box::pin(async move { service.proxy.check(upstream).await }));
+        }
+    }
+
     /// Runs one client's connection to its end.
     pub async fn serve(
         self: &Rc<Self>,
@@ -159,16 +177,29 @@ impl Service {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Socket::accepted(stream, &self.local);
-        match scheme {
-            Scheme::Http => {
-                let visitor = Visitor { peer, listener, scheme, handshake: None };
-                http1::serve(self, &Stream::Plain(socket), visitor).await;
+        let mut visitor = Visitor { peer, destination: None, listener, scheme, handshake: None };
+        if visitor.listener.expects_proxy_header(peer.ip()) {
+            match self.local.futures.place(|| proxy_header::receive(self, &socket)).await {
+                Err(()) => return,
+                Ok(None) => {}
+                Ok(Some(ends)) => {
+                    visitor.peer = SocketAddr::new(ends.source.ip().to_canonical(), ends.source.port());
+                    visitor.destination = Some(ends.destination);
+                }
             }
+        }
+        if visitor.destination.is_none() && self.serving().generation.tells_connections() {
+            visitor.destination = socket.local_address().ok();
+        }
+        // Held to the end of the connection.
+        let Ok(_counted) = self.count_address(&visitor) else { return };
+        match scheme {
+            Scheme::Http => http1::serve(self, &Stream::Plain(socket), visitor).await,
             Scheme::Https => {
                 // What a handshake needs is given back when it is over.
-                let shaken = self.local.futures.place(|| handshake::run(self, socket, peer)).await;
+                let shaken = self.local.futures.place(|| handshake::run(self, socket, visitor.peer)).await;
                 if let Some((tls, site)) = shaken {
-                    let visitor = Visitor { peer, listener, scheme, handshake: Some(site) };
+                    visitor.handshake = Some(site);
                     let http2 = tls.is_http2();
                     let stream = Stream::Tls(tls);
                     match http2 {
@@ -178,6 +209,26 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Counts the connection for its client's address; the operator's own proxies bring those of many.
+    ///
+    /// # Errors
+    /// It is one too many.
+    fn count_address(&self, visitor: &Visitor) -> Result<Option<Counted>, ()> {
+        let serving = self.serving.borrow();
+        let generation = &serving.generation;
+        let Some(most) = generation.config.limits.connections_per_address else { return Ok(None) };
+        if visitor.listener.trusts(visitor.peer.ip()) {
+            return Ok(None);
+        }
+        let counted = generation.address_limits.connect(visitor.peer.ip(), most);
+        if counted.is_none() {
+            self.counters.connections_limited.add(1);
+            let client = visitor.peer.ip();
+            tracing::debug!(%client, reason = "connections_per_address", "a connection is closed");
+        }
+        counted.map(Some).ok_or(())
     }
 }
 

@@ -180,6 +180,16 @@ fn write_token_or_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
+/// How many elements of a `Via` are ours (RFC 9110 §7.6.3): `[protocol/]version received-by [comment]`.
+pub fn own_hops(via: &[u8]) -> u8 {
+    let is_own = |element: &[u8]| {
+        let mut words = element.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|name| name.eq_ignore_ascii_case(PSEUDONYM.as_bytes()))
+    };
+    let count = via.split(|&byte| byte == b',').filter(|element| is_own(element)).count();
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +270,17 @@ mod tests {
              Forwarded: for=10.0.0.1, for=192.0.2.7;host=inside.example;proto=http\r\n\
              X-Request-Id: theirs\r\nVia: 1.0 fred, 1.1 p.example, 1.1 portcullis\r\n"
         );
+    }
+
+    #[test]
+    fn our_own_hops_are_counted() {
+        for (via, expected) in [
+            ("1.1 portcullis", 1),
+            ("HTTP/1.1 Portcullis (x), 2.0\tportcullis", 2),
+            ("1.1 portcullis.example, 1.1 a portcullis, portcullis", 0),
+            ("", 0),
+        ] {
+            assert_eq!(own_hops(via.as_bytes()), expected, "{via}");
+        }
     }
 }

@@ -11,8 +11,8 @@ pub type Wanted<'a> = dyn Fn(&[u8]) -> Option<Scheme> + 'a;
 /// Where inside addresses are outside.
 #[derive(Clone, Copy)]
 pub struct Mend<'a> {
-    /// The authority we reach the site server by, such as `127.0.0.1:8000`; empty when it has none (a unix socket).
-    pub inside: &'a [u8],
+    /// The authorities we reach the site servers by, such as `127.0.0.1:8000`; a unix socket has none.
+    pub inside: &'a [Box<[u8]>],
     /// The scheme of the request.
     pub scheme: Scheme,
     /// The authority of the site for visitors over HTTP, with the outside port unless it is 80.
@@ -36,7 +36,8 @@ impl Mend<'_> {
         let is = |authority: &[u8], at: Scheme| {
             !authority.is_empty() && same_authority(uri.authority, scheme, authority, at)
         };
-        let wanted = if is(self.inside, scheme) || is(self.inside, Scheme::Http) {
+        let is_inside = self.inside.iter().any(|inside| is(inside, scheme) || is(inside, Scheme::Http));
+        let wanted = if is_inside {
             self.wanted(uri.rest).unwrap_or(self.scheme)
         } else if is(self.http_authority, Scheme::Http) || is(self.https_authority, Scheme::Https)
             // An application that knows its host but not the scheme leaves the port out or keeps the other one.
@@ -129,7 +130,7 @@ mod tests {
             _ => None,
         };
         let mend = Mend {
-            inside: b"127.0.0.1:8000",
+            inside: &[b"127.0.0.1:8000".as_slice().into()],
             scheme,
             http_authority: b"example.com:8080",
             https_authority: b"example.com",

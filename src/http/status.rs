@@ -27,6 +27,7 @@ pub fn words(status: u16) -> (&'static str, &'static str) {
         502 => ("Bad Gateway", "The site gave no usable answer."),
         503 => ("Service Unavailable", "The site is not available at the moment."),
         504 => ("Gateway Timeout", "The site took too long to answer."),
+        508 => ("Loop Detected", "The request goes round in circles."),
         _ => words_of_class(status),
     }
 }

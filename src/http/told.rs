@@ -7,6 +7,7 @@
 use super::field::{FieldName, is_token, trim};
 use super::framing::Scheme;
 use httparse::Header;
+use std::net::{IpAddr, SocketAddr};
 
 /// What the peer says; `None`: it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,14 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
         _ if text.eq_ignore_ascii_case(b"wss") => Some(Scheme::Https),
         _ => Scheme::parse(text),
     }
+}
+
+/// Who asks, as a trusted peer says: the last address of the last `X-Forwarded-For`, which the peer wrote itself.
+pub fn client(headers: &[Header<'_>]) -> Option<IpAddr> {
+    let last_of = |header: &&Header<'_>| FieldName::of(header.name.as_bytes()) == FieldName::ForwardedFor;
+    let text = std::str::from_utf8(last(headers.iter().rev().find(last_of)?.value)?).ok()?;
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 /// The last element of a list; an empty one says nothing.

@@ -60,6 +60,7 @@ pub fn request_from_http2<'h, 'b>(
         accepts_trailers: fields.accepts_trailers,
         head_bytes: 0,
         ambiguous_names: fields.ambiguous_names,
+        own_hops: fields.own_hops,
         connection: fields.connection,
         authority,
         headers,

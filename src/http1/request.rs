@@ -52,6 +52,8 @@ pub struct RequestHead<'h, 'b> {
     pub head_bytes: usize,
     /// Fields whose names are not letters, digits and `-`; they are not passed on.
     pub ambiguous_names: usize,
+    /// How often it came through a front end of our name, as `Via` says.
+    pub own_hops: u8,
     pub(super) connection: ConnectionOptions<'b>,
     pub(super) authority: &'b [u8],
     pub(super) headers: &'h [Header<'b>],
@@ -174,6 +176,7 @@ pub fn parse_scanned_request<'h, 'b>(
         accepts_trailers: fields.accepts_trailers && at_least_11,
         head_bytes: span.end,
         ambiguous_names: fields.ambiguous_names,
+        own_hops: fields.own_hops,
         connection: fields.connection,
         authority,
         headers,

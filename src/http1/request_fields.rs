@@ -4,6 +4,7 @@ use httparse::Header;
 
 use super::flaw::{BadRequest, Flaw};
 use crate::http::field::{is_plain_name, list, trim};
+use crate::http::forwarded::own_hops;
 use crate::http::{ConnectionOptions, FieldName};
 
 /// What the fields of a request say about the request itself.
@@ -17,6 +18,7 @@ pub(super) struct Fields<'b> {
     pub(super) upgrade: Option<&'b [u8]>,
     pub(super) accepts_trailers: bool,
     pub(super) ambiguous_names: usize,
+    pub(super) own_hops: u8,
 }
 
 impl<'b> Fields<'b> {
@@ -27,6 +29,7 @@ impl<'b> Fields<'b> {
         for &Header { name, value } in headers {
             match FieldName::of(name.as_bytes()) {
                 FieldName::Other => fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes())),
+                FieldName::Via => fields.own_hops = fields.own_hops.saturating_add(own_hops(value)),
                 FieldName::Host => {
                     if fields.host.replace(value).is_some() {
                         return Err(BadRequest::HostRepeated);

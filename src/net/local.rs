@@ -9,6 +9,7 @@ use super::buffer::BufferPool;
 use super::clock::Clock;
 use super::deadline::Deadlines;
 use super::future_pool::FuturePool;
+use super::pauses::{Pause, Pauses};
 
 #[derive(Clone)]
 pub struct Local {
@@ -16,6 +17,7 @@ pub struct Local {
     pub buffers: Rc<BufferPool>,
     pub futures: FuturePool,
     pub(super) deadlines: Rc<Deadlines>,
+    pauses: Rc<Pauses>,
     pub(super) sends: Rc<Cell<u64>>,
 }
 
@@ -26,6 +28,7 @@ impl Local {
             deadlines: Deadlines::new(clock.clone()),
             buffers: Rc::default(),
             futures: FuturePool::default(),
+            pauses: Rc::default(),
             sends: Rc::default(),
             clock,
         }
@@ -36,6 +39,7 @@ impl Local {
         let second = self.clock.now_ms() / 1000;
         self.clock.tick();
         self.deadlines.tick();
+        self.pauses.tick();
         if self.clock.now_ms() / 1000 != second {
             self.buffers.trim();
             self.futures.trim();
@@ -46,6 +50,11 @@ impl Local {
     pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
         // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
         self.futures.place(|| monoio::time::sleep(time))
+    }
+
+    /// Ends after a tick or two; costs next to nothing when dropped before.
+    pub fn pause(&self) -> Pause {
+        self.pauses.pause()
     }
 
     /// Sends made on all sockets of the worker so far.

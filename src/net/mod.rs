@@ -18,11 +18,14 @@ mod deadline;
 mod future_pool;
 mod inherit;
 mod local;
+mod pauses;
 mod pipe;
 mod socket;
 mod stream;
 mod tls_session;
 mod tls_stream;
+mod upstream_stream;
+mod upstream_tls;
 
 pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};
 pub use client_hello::ClientHello;
@@ -30,10 +33,13 @@ pub use clock::{Clock, Until};
 pub use future_pool::FuturePool;
 pub use inherit::{inherited, keep_descriptors};
 pub use local::Local;
+pub use pauses::Pause;
 pub use pipe::{Pipe, Transport};
 pub use socket::Socket;
 pub use stream::Stream;
-pub use tls_stream::TlsStream;
+pub use tls_stream::{Settled, TlsStream};
+pub use upstream_stream::UpstreamStream;
+pub use upstream_tls::UpstreamTls;
 
 /// How often deadlines are looked at, and the grain of [`Clock::now`].
 pub const TICK: std::time::Duration = std::time::Duration::from_millis(100);

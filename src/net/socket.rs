@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, FdFlags};
 use rustix::net::{RecvFlags, Shutdown};
 
@@ -181,6 +182,50 @@ impl Socket {
     /// No more will be sent: the peer reads the end of the stream.
     pub fn finish(&self) {
         let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);
+    }
+
+    /// Ends both ways at once: what is in flight completes, and the peer reads the end.
+    pub fn abandon(&self) {
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Both);
+    }
+
+    /// Whether the peer has ended its side or the connection has failed, whatever came before. One system call.
+    pub fn is_hung_up(&self) -> bool {
+        let mut asked = [PollFd::from_borrowed_fd(self.fd(), PollFlags::RDHUP)];
+        matches!(rustix::event::poll(&mut asked, Some(&Timespec::default())), Ok(1..))
+    }
+
+    /// The address of our end.
+    ///
+    /// # Errors
+    /// Those of getsockname(2); it is no TCP socket.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        let address = rustix::net::getsockname(self.fd())?;
+        SocketAddr::try_from(address).map_err(|_| io::ErrorKind::Unsupported.into())
+    }
+
+    /// Looks at what has come without taking it; `None`: nothing has.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub fn peek_now(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        self.receive_flagged(into, RecvFlags::PEEK)
+    }
+
+    /// Takes what has come, no more than fits.
+    ///
+    /// # Errors
+    /// Those of recv(2).
+    pub fn take_now(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        self.receive_flagged(into, RecvFlags::empty())
+    }
+
+    fn receive_flagged(&self, into: &mut [u8], flags: RecvFlags) -> io::Result<Option<usize>> {
+        match rustix::net::recv(self.fd(), into, RecvFlags::DONTWAIT | flags) {
+            Ok((_, received)) => Ok(Some(received)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes the close to come a reset: the peer must not take what it got for a whole message.

@@ -4,6 +4,7 @@ use std::io;
 
 use super::buffer::Buffer;
 use super::clock::Until;
+use super::local::Local;
 use super::socket::Socket;
 use super::tls_stream::TlsStream;
 
@@ -73,6 +74,19 @@ impl Stream {
     pub async fn say_goodbye(&self, until: Until) {
         if let Stream::Tls(tls) = self {
             tls.close_notify(until).await;
+        }
+    }
+
+    /// Ends when the client has gone. Holds no buffer, takes nothing of what has come; may be given up.
+    ///
+    /// A client that ends its own side only cannot be told from one that has closed: both have sent their last.
+    pub async fn gone(&self, local: &Local) {
+        loop {
+            if self.socket().readable(Until::NEVER).await.is_err() || self.socket().is_hung_up() {
+                return;
+            }
+            // More has come, the next request or a close_notify, and stays where it is: readiness says nothing now.
+            local.pause().await;
         }
     }
 

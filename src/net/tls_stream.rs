@@ -27,6 +27,19 @@ const SEALED_MAX: usize = LARGE - (LARGE / 16_384 + 1) * 29;
 /// Room for a close_notify behind the last record.
 const LAST_BYTES: usize = 64;
 
+/// What a handshake settled, besides the version.
+#[derive(Default)]
+pub struct Settled {
+    /// As `TLS13_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
+    /// Empty: none was agreed on.
+    pub alpn: Box<[u8]>,
+    /// Empty: none was asked for.
+    pub server_name: Box<str>,
+    /// The client showed a certificate, which was verified.
+    pub client_certificate: bool,
+}
+
 pub struct TlsStream {
     socket: Socket,
     local: Local,
@@ -104,6 +117,17 @@ impl TlsStream {
     /// Whether the client and the site agreed on HTTP/2; asked once the handshake is over.
     pub fn is_http2(&self) -> bool {
         self.rustls(|connection| connection.alpn_protocol() == Some(b"h2")).unwrap_or(false)
+    }
+
+    /// What the handshake settled, for those who are told of it; asked right after it.
+    pub fn settled(&self) -> Settled {
+        let settled = self.rustls(|session| Settled {
+            cipher: session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or(""),
+            alpn: session.alpn_protocol().map(Box::from).unwrap_or_default(),
+            server_name: session.server_name().map(Box::from).unwrap_or_default(),
+            client_certificate: session.peer_certificates().is_some(),
+        });
+        settled.unwrap_or_default()
     }
 
     /// The version that was agreed on, `1.2` or `1.3`.

@@ -15,6 +15,7 @@
 
 mod account;
 mod exchange;
+mod health_check;
 mod race;
 mod relay;
 mod tunnel;
@@ -83,6 +84,12 @@ pub trait Responder {
     /// # Errors
     /// Those of the client's connection: it is of no more use.
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()>;
+
+    /// Ends when the client has gone, so that nobody waits for the response any more; asked only when the whole request
+    /// was read and the site server takes its time. May be given up and asked again.
+    async fn gone(&self) {
+        std::future::pending().await
+    }
 }
 
 /// How an exchange ended.
@@ -104,6 +111,10 @@ pub enum Ended {
 pub enum Failure {
     /// No upstream could be connected to.
     NoUpstream,
+    /// All of them are known not to be well: none was asked.
+    AllDown,
+    /// The handshake with the site server failed: its certificate is not good for its name, for one.
+    UpstreamTls,
     ConnectTimedOut,
     /// The connection ended before a response.
     ClosedEarly,
@@ -119,7 +130,8 @@ impl Failure {
     /// The status that tells the client (RFC 9110 §15.5, §15.6).
     pub fn status(self) -> u16 {
         match self {
-            Failure::NoUpstream | Failure::ClosedEarly | Failure::BadResponse => 502,
+            Failure::NoUpstream | Failure::UpstreamTls | Failure::ClosedEarly | Failure::BadResponse => 502,
+            Failure::AllDown => 503,
             Failure::ConnectTimedOut | Failure::ResponseTimedOut => 504,
             Failure::BodyTimedOut => 408,
             Failure::BodyTooLarge => 413,
@@ -131,6 +143,8 @@ impl Failure {
     pub fn reason(self) -> &'static str {
         match self {
             Failure::NoUpstream => "no_upstream",
+            Failure::AllDown => "upstreams_down",
+            Failure::UpstreamTls => "upstream_tls",
             Failure::ConnectTimedOut => "connect_timed_out",
             Failure::ClosedEarly => "upstream_closed_early",
             Failure::BadResponse => "upstream_bad_response",

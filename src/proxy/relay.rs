@@ -1,8 +1,10 @@
 //! The response on its way to the client.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::account::add;
@@ -11,7 +13,7 @@ use super::race::{First, first};
 use super::{Cut, Failure, Responder};
 use crate::http::{BodyEnd, Reuse};
 use crate::http1::{BodyReader, header_slots, parse_response};
-use crate::net::{Buffer, LARGE, Socket, Until};
+use crate::net::{Buffer, LARGE, Until, UpstreamStream};
 
 /// Room before a response for what our head has and the site server's did not; chunk heads too.
 const HEADROOM: usize = 1024;
@@ -41,6 +43,15 @@ pub(super) enum Stopped {
     Tunnel(Buffer),
 }
 
+/// What those who share an exchange see of each other.
+#[derive(Default)]
+pub(super) struct RelayState {
+    /// Set before the first byte of the final response leaves.
+    pub(super) answered: Cell<bool>,
+    /// The last of the request's body is on its way: nobody reads from the client any more.
+    pub(super) all_read: Cell<bool>,
+}
+
 /// What reading a head led to.
 enum Step {
     NeedMore,
@@ -68,19 +79,18 @@ struct Part {
 }
 
 impl Proxy {
-    /// Reads the response and sends it on. `answered` is set before the first byte of the final response
-    /// leaves.
+    /// Reads the response and sends it on.
     pub(super) async fn relay<R: Responder>(
         &self,
         exchange: &Exchange<'_>,
-        upstream: &Socket,
+        upstream: &UpstreamStream,
         responder: &mut R,
-        answered: &Cell<bool>,
+        state: &RelayState,
     ) -> Result<Relayed, Stopped> {
         // Most responses fit; a large block is for those that turn out large, and never waits with nothing in it.
         let mut buffer = self.local.buffers.small();
         buffer.reset(HEADROOM, TAILROOM);
-        let mut begun = self.begin(exchange, upstream, responder, &mut buffer).await?;
+        let mut begun = self.begin(exchange, upstream, responder, state, &mut buffer).await?;
         let mut part = begun.part;
         if let BodyEnd::Length(length) = begun.body
             && !part.end
@@ -88,7 +98,7 @@ impl Proxy {
         {
             part = self.gather(&mut begun.reader, &mut buffer, upstream).await?;
         }
-        answered.set(true);
+        state.answered.set(true);
         loop {
             // The end is told even when no byte is left to go with it: over TLS by close_notify.
             if !buffer.is_empty() || part.end {
@@ -101,46 +111,85 @@ impl Proxy {
                 let reuse = if part.leftover { Reuse::Close } else { begun.reuse };
                 return Ok(Relayed { status: begun.status, reuse });
             }
-            part = match self.receive_more(upstream, &mut buffer).await {
-                Ok(0) if begun.body == BodyEnd::Close => {
+            part = match self.receive_more(upstream, responder, state, &mut buffer).await? {
+                0 if begun.body == BodyEnd::Close => {
                     responder.frame(&mut buffer, Some(b""));
                     Part { end: true, leftover: true }
                 }
-                Ok(1..) => {
+                1.. => {
                     read_part(&mut begun.reader, &mut buffer, responder).ok_or(Stopped::Cut(Cut::Upstream))?
                 }
-                Ok(0) | Err(_) => return Err(Stopped::Cut(Cut::Upstream)),
+                0 => return Err(Stopped::Cut(Cut::Upstream)),
             };
         }
     }
 
     /// Receives the next piece of a body into a block that is held only while there is something in it: the
     /// same few blocks serve all connections of the worker, and stay in its cache.
-    async fn receive_more(&self, upstream: &Socket, buffer: &mut Buffer) -> io::Result<usize> {
+    async fn receive_more<R: Responder>(
+        &self,
+        upstream: &UpstreamStream,
+        responder: &R,
+        state: &RelayState,
+        buffer: &mut Buffer,
+    ) -> Result<usize, Stopped> {
+        let cut = |_| Stopped::Cut(Cut::Upstream);
         loop {
             *buffer = Buffer::default();
-            upstream.readable(self.local.clock.after(self.limits().body_idle)).await?;
+            let until = self.local.clock.after(self.limits().body_idle);
+            {
+                // Waiting for readiness holds no bytes, so that it may be given up.
+                let mut ready = pin!(upstream.readable(until));
+                let mut gone = pin!(self.client_gone(responder, state));
+                match first(ready.as_mut(), gone.as_mut()).await {
+                    First::Left(ready) => ready.map_err(cut)?,
+                    First::Right(()) => return Err(Stopped::Cut(Cut::Downstream)),
+                }
+            }
             *buffer = self.local.buffers.large();
             buffer.reset(HEADROOM, TAILROOM);
-            if let Some(received) = upstream.receive_now(buffer)? {
+            if let Some(received) = upstream.receive_now(buffer).map_err(cut)? {
                 return Ok(received);
             }
         }
+    }
+
+    /// Ends when the client has gone while the site server takes its time. For answers that come at once nothing is
+    /// asked of the ring: the watch begins after a tick or two.
+    async fn client_gone<R: Responder>(&self, responder: &R, state: &RelayState) {
+        self.local.pause().await;
+        // While the request's body comes, whoever reads it sees the client go. The flag is set by the same task.
+        poll_fn(|_| if state.all_read.get() { Poll::Ready(()) } else { Poll::Pending }).await;
+        responder.gone().await;
     }
 
     /// Reads up to the final head and sends interim responses on.
     async fn begin<R: Responder>(
         &self,
         exchange: &Exchange<'_>,
-        upstream: &Socket,
+        upstream: &UpstreamStream,
         responder: &mut R,
+        state: &RelayState,
         buffer: &mut Buffer,
     ) -> Result<Begun, Stopped> {
         let until = self.local.clock.after(self.limits().response_head);
         let mut silent = true;
         let mut interims = 0;
         loop {
-            match upstream.receive(buffer, until).await {
+            let received = {
+                let mut receive = pin!(upstream.receive(buffer, until));
+                let mut gone = pin!(self.client_gone(responder, state));
+                match first(receive.as_mut(), gone.as_mut()).await {
+                    First::Left(received) => received,
+                    First::Right(()) => {
+                        // The site server reads the end, and the receive in flight ends with its buffer.
+                        upstream.abandon();
+                        drop(receive.await);
+                        return Err(Stopped::Cut(Cut::Downstream));
+                    }
+                }
+            };
+            match received {
                 Ok(1..) => {
                     if silent {
                         exchange.account.first_byte_us.set(self.local.clock.now_us());
@@ -222,7 +271,7 @@ impl Proxy {
         &self,
         reader: &mut BodyReader,
         buffer: &mut Buffer,
-        upstream: &Socket,
+        upstream: &UpstreamStream,
     ) -> Result<Part, Stopped> {
         self.move_to_large(buffer);
         loop {

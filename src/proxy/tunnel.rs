@@ -23,7 +23,7 @@ impl Proxy {
         mut to_upstream: Buffer,
         account: &Account,
     ) -> Option<&'static str> {
-        let server = &upstream.socket;
+        let server = &upstream.stream;
         let idle = || self.local.clock.after(self.limits().tunnel_idle);
         let down = async {
             add(&account.response_bytes, to_client.len());
@@ -48,7 +48,7 @@ impl Proxy {
                 client.readable(idle()).await?;
                 to_upstream = self.local.buffers.small();
                 if client.fill(&mut to_upstream, idle()).await? == 0 {
-                    server.finish();
+                    server.finish(idle()).await;
                     return io::Result::Ok(());
                 }
                 server.extend_read(idle());

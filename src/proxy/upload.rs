@@ -8,7 +8,7 @@ use super::exchange::Exchange;
 use super::{BodyFailure, BodyRead, RequestBody};
 use crate::http::BodyEnd;
 use crate::http1::{CHUNK_HEAD_BYTES_MAX, chunk_head};
-use crate::net::{Buffer, Local, SMALL, Socket};
+use crate::net::{Buffer, Local, SMALL, UpstreamStream};
 
 /// Room behind a piece of a body for what ends a chunked body.
 const TAILROOM: usize = 64;
@@ -26,7 +26,7 @@ pub(super) enum Uploaded {
 pub(super) async fn upload<B: RequestBody>(
     body: &mut B,
     exchange: &Exchange<'_>,
-    upstream: &Socket,
+    upstream: &UpstreamStream,
     local: &Local,
     idle: Duration,
     all_read: &Cell<bool>,

@@ -24,6 +24,7 @@
 
 pub mod certificate;
 pub mod challenges;
+mod client_config;
 mod handover;
 mod names;
 pub mod origin;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
 pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
+pub use client_config::{SharedClientConfig, UpstreamName, authorities, client_config};
 pub use handover::{export_sessions, import_sessions};
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};

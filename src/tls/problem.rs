@@ -40,6 +40,8 @@ pub enum TlsProblem {
     AlpnName,
     /// No certificate authority for clients is usable.
     ClientAuthorities,
+    /// No certificate authority for site servers is usable.
+    Authorities,
     /// The cryptography has no suite for the versions.
     Versions,
     /// No certificate in the set.
@@ -57,6 +59,7 @@ impl fmt::Display for TlsProblem {
         f.write_str(match self {
             Self::AlpnName => "a protocol name of alpn must have 1 to 255 bytes",
             Self::ClientAuthorities => "client_auth has no usable certificate authority",
+            Self::Authorities => "there is no usable certificate authority",
             Self::Versions => "no cipher suite serves the TLS versions",
             Self::NoCertificate => "there is no certificate to serve",
             Self::Randomness => "the system gave no random bytes",

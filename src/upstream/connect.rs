@@ -3,44 +3,75 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::Endpoint;
-use crate::net::{Local, Socket};
+use super::pool::Upstream;
+use crate::config::Upstream as Address;
+use crate::net::{Buffer, Local, Socket, UpstreamStream, UpstreamTls};
 
-/// Why there is no connection; nothing was sent.
+/// Why there is no connection; nothing of a request was sent.
 #[derive(Debug)]
 pub enum ConnectFailure {
     TimedOut,
     Failed(io::Error),
+    /// The handshake failed: its certificate for one does not cover the name, or nobody vouches for it.
+    Tls(io::Error),
 }
 
-/// Connects within `wait`, which covers all addresses.
+/// Connects within `wait`, which covers all addresses, what the connection begins with, and the handshake.
 pub(super) async fn connect(
-    endpoint: &Endpoint,
+    upstream: &Upstream,
+    preface: Option<Buffer>,
     wait: Duration,
     local: &Local,
-) -> Result<Socket, ConnectFailure> {
+) -> Result<UpstreamStream, ConnectFailure> {
+    let until = local.clock.after(wait);
     // Dropping a connect in flight is harmless: it owns its socket and holds no bytes.
-    let connect = || monoio::time::timeout(wait, connect_any(endpoint, local));
+    let connect = || monoio::time::timeout(wait, connect_any(upstream, local));
     // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
-    match local.futures.place(connect).await {
-        Ok(Ok(socket)) => Ok(socket),
-        Ok(Err(error)) => Err(ConnectFailure::Failed(error)),
-        Err(_) => Err(ConnectFailure::TimedOut),
+    let socket = match local.futures.place(connect).await {
+        Ok(Ok(socket)) => socket,
+        Ok(Err(error)) => return Err(ConnectFailure::Failed(error)),
+        Err(_) => return Err(ConnectFailure::TimedOut),
+    };
+    if let Some(mut preface) = preface {
+        socket.send(&mut preface, || until).await.map_err(failed)?;
+    }
+    let Some(tls) = upstream.endpoint().tls.clone() else {
+        return Ok(UpstreamStream::Plain(socket));
+    };
+    // Placed: a handshake's state is large, and few are under way.
+    let handshake = || UpstreamTls::connect(socket, local, tls.config, &tls.name, until);
+    match local.futures.place(handshake).await {
+        Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream))),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectFailure::TimedOut),
+        Err(error) => Err(ConnectFailure::Tls(error)),
     }
 }
 
-async fn connect_any(endpoint: &Endpoint, local: &Local) -> io::Result<Socket> {
-    match endpoint {
-        Endpoint::Unix(path) => Socket::connect_unix(path, local).await,
-        Endpoint::Tcp(addresses) => {
-            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            for address in addresses {
-                match Socket::connect_tcp(*address, local).await {
-                    Ok(socket) => return Ok(socket),
-                    Err(error) => last = error,
-                }
+fn failed(error: io::Error) -> ConnectFailure {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ConnectFailure::TimedOut,
+        _ => ConnectFailure::Failed(error),
+    }
+}
+
+/// Tries the addresses in turn, the one that answered last first.
+async fn connect_any(upstream: &Upstream, local: &Local) -> io::Result<Socket> {
+    let endpoint = upstream.endpoint();
+    if let Address::Unix { path } = &endpoint.key.upstream {
+        return Socket::connect_unix(path, local).await;
+    }
+    let addresses = upstream.addresses();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let first = upstream.preferred(addresses.len());
+    for step in 0..addresses.len() {
+        let index = (first + step) % addresses.len();
+        match Socket::connect_tcp(addresses[index], local).await {
+            Ok(socket) => {
+                upstream.prefer(index);
+                return Ok(socket);
             }
-            Err(last)
+            Err(error) => last = error,
         }
     }
+    Err(last)
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -118,6 +118,13 @@ fn accepted(stream: TcpStream, peer: SocketAddr, listener: &Open, service: &Rc<S
         }
         drop(open);
     });
+}
+
+/// Runs something of our own so that its panic ends it alone.
+pub(super) async fn guarded(task: Pin<Box<dyn Future<Output = ()>>>) {
+    if contained(pin!(task)).await.is_err() {
+        tracing::error!("a defect ended a health check; nothing else is affected");
+    }
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {

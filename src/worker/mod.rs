@@ -233,6 +233,7 @@ async fn tick(local: Local, service: Rc<Service>, pulse: Arc<AtomicU64>) {
         pulse.fetch_add(1, Ordering::Relaxed);
         local.tick();
         service.sweep();
+        service.begin_checks(|check| drop(monoio::spawn(accept::guarded(check))));
     }
 }
 

@@ -31,6 +31,8 @@ mod http_cookies;
 mod http_location;
 #[path = "../../fuzz/checks/http_told.rs"]
 mod http_told;
+#[path = "../../fuzz/checks/proxy_protocol.rs"]
+mod proxy_protocol;
 #[path = "../../fuzz/checks/sealing_cookies.rs"]
 mod sealing_cookies;
 #[path = "../../fuzz/checks/tls_records.rs"]
@@ -58,6 +60,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("http_cookies", http_cookies::check),
     ("http_location", http_location::check),
     ("http_told", http_told::check),
+    ("proxy_protocol", proxy_protocol::check),
     ("sealing_cookies", sealing_cookies::check),
     ("tls_records", tls_records::check),
     ("tls_ticket", tls_ticket::check),
@@ -219,6 +222,11 @@ fn responses_survive_being_written() {
 #[test]
 fn session_cookies_gain_secure_and_nothing_else() {
     run_corpus("http_cookies");
+}
+
+#[test]
+fn headers_of_balancers_are_read_from_any_pieces() {
+    run_corpus("proxy_protocol");
 }
 
 #[test]

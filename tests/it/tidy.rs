@@ -10,15 +10,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("http1", &["http"]),
     ("dispatch", &["http"]),
     ("tls", &[]),
+    ("limits", &[]),
+    ("proxy_protocol", &[]),
     ("metrics", &[]),
     ("access_log", &["http"]),
     ("sealing", &["http"]),
-    ("config", &["access_log", "dispatch", "http", "sealing", "tls"]),
+    ("config", &["access_log", "dispatch", "http", "limits", "proxy_protocol", "sealing", "tls"]),
     // Shell.
     ("net", &["tls"]),
     ("spool", &["access_log"]),
     ("upstream", &["config", "net"]),
-    ("proxy", &["config", "http", "http1", "metrics", "net", "upstream"]),
+    ("proxy", &["config", "http", "http1", "metrics", "net", "proxy_protocol", "upstream"]),
     (
         "downstream",
         &[
@@ -27,9 +29,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dispatch",
             "http",
             "http1",
+            "limits",
             "metrics",
             "net",
             "proxy",
+            "proxy_protocol",
             "sealing",
             "spool",
             "tls",
@@ -49,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "config",
             "dispatch",
             "http",
+            "limits",
             "metrics",
             "net",
             "sandbox",
@@ -63,7 +68,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["admin", "certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
-const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];
+const CORE: &[&str] = &[
+    "access_log",
+    "http",
+    "http1",
+    "dispatch",
+    "tls",
+    "limits",
+    "metrics",
+    "proxy_protocol",
+    "sealing",
+    "config",
+];
 
 /// Words that belong to the shell.
 const NOT_IN_CORE: &[&str] = &[

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::within;
 use crate::config::ServedSite;
+use crate::downstream::location::Locations;
 use crate::downstream::reply::with_reply;
 use crate::downstream::service::Service;
 use crate::http::field::FieldSink;
@@ -47,6 +48,7 @@ pub(super) struct Http2Responder<'a> {
     pub(super) service: &'a Service,
     /// `None`: an answer of our own.
     pub(super) site: Option<&'a ServedSite>,
+    pub(super) locations: Option<Locations<'a>>,
     pub(super) scheme: Scheme,
     pub(super) idle: Duration,
     // A head that leaves with the first of the body.
@@ -122,7 +124,7 @@ impl Http2Responder<'_> {
     fn response(&self, head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<Response<()>> {
         let mut fields = Fields(HeaderMap::with_capacity(head.headers().len() + 2));
         let told = (Version::Http2, Reuse::Keep, body);
-        with_reply(self.service, self.site, self.scheme, told, |reply| {
+        with_reply(self.service, self.site, self.locations.as_ref(), self.scheme, told, |reply| {
             each_response_field(&mut fields, head, reply);
         });
         let mut response = Response::new(());

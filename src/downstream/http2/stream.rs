@@ -19,6 +19,7 @@ use super::responder::{Http2Responder, Sending};
 use super::{Shared, tunnel};
 use crate::downstream::Visitor;
 use crate::downstream::answer::Answer;
+use crate::downstream::location::Locations;
 use crate::downstream::plan::{Forward, Plan, decide};
 use crate::downstream::record::{Came, Decided, Record};
 use crate::downstream::service::Service;
@@ -45,7 +46,7 @@ pub(super) async fn serve(
     drop(head);
     let sending = RefCell::new(Sending::Head(respond));
     match plan {
-        Plan::Forward(forward) => self::forward(service, &sending, forward, body).await,
+        Plan::Forward(forward) => self::forward(service, visitor, &sending, forward, body).await,
         Plan::Answer(answer) => {
             if answer.reuse == Reuse::Close {
                 shared.close();
@@ -122,13 +123,19 @@ struct Switched<'a> {
     body: Http2Body<'a>,
 }
 
-async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: Forward, stream: RecvStream) {
+async fn forward(
+    service: &Service,
+    visitor: &Visitor,
+    sending: &RefCell<Sending>,
+    mut forward: Forward,
+    stream: RecvStream,
+) {
     let scheme = forward.scheme;
     let head_only = forward.kind.head;
     let hsts = forward.serving.generation.site(forward.site).hsts_on(scheme).map(<[u8]>::to_vec);
     let request = std::mem::take(&mut forward.request);
     let outcome = {
-        let mut work = pin!(exchange(service, sending, &forward, request, stream));
+        let mut work = pin!(exchange(service, visitor, sending, &forward, request, stream));
         let mut reset = pin!(poll_fn(|context| sending.borrow_mut().poll_reset(context)));
         match first(work.as_mut(), reset.as_mut()).await {
             First::Left(outcome) => outcome,
@@ -159,8 +166,16 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: For
             // A tunnel may last for days; the generation must not.
             drop(serving);
             let idle = service.timeouts().tunnel_idle;
-            let mut responder =
-                Http2Responder { sending, service, site: None, scheme, idle, head, trailers: None };
+            let mut responder = Http2Responder {
+                sending,
+                service,
+                site: None,
+                locations: None,
+                scheme,
+                idle,
+                head,
+                trailers: None,
+            };
             body.allowed = u64::MAX;
             record.switched(service);
             let account = &record.account;
@@ -181,6 +196,7 @@ async fn forward(service: &Service, sending: &RefCell<Sending>, mut forward: For
 
 async fn exchange<'a>(
     service: &'a Service,
+    visitor: &Visitor,
     sending: &RefCell<Sending>,
     forward: &Forward,
     request: Buffer,
@@ -192,14 +208,22 @@ async fn exchange<'a>(
         sending,
         service,
         site: Some(site),
+        locations: Some(Locations::of(
+            service,
+            &forward.serving,
+            forward.site,
+            forward.scheme,
+            &forward.host,
+        )),
         scheme: forward.scheme,
         idle,
         head: None,
         trailers: None,
     };
     let exchange = Exchange {
-        all: &forward.serving.upstreams,
-        upstreams: &site.upstreams,
+        servers: forward.serving.servers(forward.site),
+        visitor: visitor.peer.ip(),
+        facts: &|| visitor.facts(),
         kind: forward.kind,
         repeatable: forward.repeatable,
         body: forward.body,
@@ -233,8 +257,16 @@ async fn exchange<'a>(
 /// Our answers are written once, in the form of HTTP/1.1, and take the way of those of site servers.
 async fn answer(service: &Service, sending: &RefCell<Sending>, scheme: Scheme, mut answer: Answer) {
     let idle = service.timeouts().body_idle;
-    let mut responder =
-        Http2Responder { sending, service, site: None, scheme, idle, head: None, trailers: None };
+    let mut responder = Http2Responder {
+        sending,
+        service,
+        site: None,
+        locations: None,
+        scheme,
+        idle,
+        head: None,
+        trailers: None,
+    };
     let kind = RequestKind { head: answer.head_only, upgrade: false };
     let mut slots = header_slots();
     let head_bytes = match parse_response(answer.bytes.filled(), &mut slots, kind, &Limits::default()) {

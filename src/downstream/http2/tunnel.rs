@@ -20,7 +20,7 @@ pub(super) async fn run(
     account: &Account,
     local: &Local,
 ) -> io::Result<()> {
-    let server = &upstream.socket;
+    let server = &upstream.stream;
     let idle = responder.idle;
     let until = || local.clock.after(idle);
     body.idle = idle;
@@ -58,7 +58,7 @@ pub(super) async fn run(
             add(&account.request_bytes, piece.len());
             server.send(&mut piece, until).await?;
             if read == BodyRead::End {
-                server.finish();
+                server.finish(until()).await;
                 return io::Result::Ok(());
             }
         }

@@ -58,6 +58,24 @@ impl Client {
         Tls::new().sni(name).connect(address).expect("a handshake")
     }
 
+    /// The same, after what `begin` has written before TLS.
+    #[track_caller]
+    pub fn https_after(address: SocketAddr, name: &str, begin: impl FnOnce(&mut Wire)) -> Client {
+        let mut wire =
+            Wire::tcp(TcpStream::connect(address).expect("the listener accepts")).expect("an open socket");
+        begin(&mut wire);
+        Tls::new().sni(name).connect_over(wire, b"").expect("a handshake")
+    }
+
+    /// The port at our end.
+    pub fn local_port(&self) -> u16 {
+        let wire = match &self.stream {
+            Stream::Plain(wire) => wire,
+            Stream::Tls(tls, _) => &tls.sock,
+        };
+        wire.local_address().port()
+    }
+
     /// From here on reads and writes that would wait fail with `WouldBlock`.
     pub fn set_nonblocking(&self) {
         match &self.stream {
@@ -371,11 +389,14 @@ impl Tls {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub fn connect_with(&self, address: SocketAddr, first: &[u8]) -> io::Result<Client> {
+        self.connect_over(Wire::tcp(TcpStream::connect(address)?)?, first)
+    }
+
+    fn connect_over(&self, wire: Wire, first: &[u8]) -> io::Result<Client> {
         let (_, chain) = self.config();
         chain.0.lock().expect("no panic").clear();
         let mut session = self.session();
         session.writer().write_all(first)?;
-        let wire = Wire::tcp(TcpStream::connect(address)?)?;
         let mut tls = StreamOwned::new(session, wire);
         while tls.conn.is_handshaking() {
             tls.conn.complete_io(&mut tls.sock)?;

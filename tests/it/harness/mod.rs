@@ -17,7 +17,7 @@ pub use client::{Client, End, Tls};
 pub use message::Message;
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
 pub use server::{PROGRAM, Server, Setup, run_to_end};
-pub use upstream::{Upstream, response_with};
+pub use upstream::{Peer, Upstream, response_with};
 
 use std::time::{Duration, Instant};
 

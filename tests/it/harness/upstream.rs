@@ -208,6 +208,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The address it was asked at.
+    pub fn own_address(&self) -> SocketAddr {
+        self.wire.local_address()
+    }
+
     /// Reads the next request whole; `None`: the front end ended the connection.
     pub fn request(&mut self) -> io::Result<Option<Message>> {
         let Some(mut request) = self.head()? else { return Ok(None) };

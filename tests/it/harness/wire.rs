@@ -1,7 +1,7 @@
 //! A connected socket, TCP or unix.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::PATIENCE;
@@ -29,6 +29,14 @@ impl Wire {
         match self {
             Wire::Tcp(stream) => stream.try_clone().map(Wire::Tcp),
             Wire::Unix(stream) => stream.try_clone().map(Wire::Unix),
+        }
+    }
+
+    /// Of our end; TCP alone.
+    pub fn local_address(&self) -> SocketAddr {
+        match self {
+            Wire::Tcp(stream) => stream.local_addr().expect("an open socket"),
+            Wire::Unix(_) => panic!("a unix socket has no address"),
         }
     }
 
