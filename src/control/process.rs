@@ -281,13 +281,15 @@ impl Process<'_> {
                     }
                 }
                 Event::Asked(Ask::Drain(done)) => {
+                    // Before the workers close those that are idle.
+                    let open = self.workers.connections_open();
                     if !std::mem::replace(&mut draining, true) {
                         self.give_up_upgrade();
                         systemd::stopping("draining");
                         self.drain(Duration::ZERO);
                     }
                     // Whoever asked may have gone.
-                    let _ = done.send(self.workers.connections_open());
+                    let _ = done.send(open);
                 }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
                 Event::Signal(Asked::Upgrade) => self.upgrade(),
