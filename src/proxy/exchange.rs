@@ -215,7 +215,8 @@ impl Proxy {
         if sent.is_err() {
             return (relay.await, false);
         }
-        let mut upload = pin!(upload(body, exchange, upstream, &self.local, idle, &state.all_read));
+        let mut upload =
+            pin!(upload(body, exchange, upstream, &self.local, idle, &state, self.limits().response_head));
         match first(upload.as_mut(), relay.as_mut()).await {
             // The answer to the last octet can be here before the ring has told that the octet was sent.
             First::Right(result) if state.all_read.get() => {

@@ -50,6 +50,8 @@ pub(super) struct RelayState {
     pub(super) answered: Cell<bool>,
     /// The last of the request's body is on its way: nobody reads from the client any more.
     pub(super) all_read: Cell<bool>,
+    /// When the response head must be there; counted from the last of the request that was sent.
+    pub(super) head_until: Cell<Option<Until>>,
 }
 
 /// What reading a head led to.
@@ -172,10 +174,12 @@ impl Proxy {
         state: &RelayState,
         buffer: &mut Buffer,
     ) -> Result<Begun, Stopped> {
-        let until = self.local.clock.after(self.limits().response_head);
+        let wait = || self.local.clock.after(self.limits().response_head);
         let mut silent = true;
         let mut interims = 0;
         loop {
+            let until = state.head_until.get().unwrap_or_else(wait);
+            state.head_until.set(Some(until));
             let received = {
                 let mut receive = pin!(upstream.receive(buffer, until));
                 let mut gone = pin!(self.client_gone(responder, state));

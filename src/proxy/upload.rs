@@ -1,10 +1,10 @@
 //! The request body on its way to the site server.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use super::account::add;
 use super::exchange::Exchange;
+use super::relay::RelayState;
 use super::{BodyFailure, BodyRead, RequestBody};
 use crate::http::BodyEnd;
 use crate::http1::{CHUNK_HEAD_BYTES_MAX, chunk_head};
@@ -22,14 +22,15 @@ pub(super) enum Uploaded {
 }
 
 /// Streams the rest of a body; a buffer's worth is in flight at most, so that a slow site server slows
-/// the client. `all_read` is set when the last of it is on its way.
+/// the client. The time for the response head begins anew with each piece: it is counted from the end of the request.
 pub(super) async fn upload<B: RequestBody>(
     body: &mut B,
     exchange: &Exchange<'_>,
     upstream: &UpstreamStream,
     local: &Local,
     idle: Duration,
-    all_read: &Cell<bool>,
+    state: &RelayState,
+    response_head: Duration,
 ) -> Uploaded {
     loop {
         let small =
@@ -40,7 +41,7 @@ pub(super) async fn upload<B: RequestBody>(
             Ok(read) => read,
             Err(failure) => return Uploaded::Failed(failure),
         };
-        all_read.set(read == BodyRead::End);
+        state.all_read.set(read == BodyRead::End);
         add(&exchange.account.request_bytes, buffer.len());
         if exchange.body == BodyEnd::Chunked {
             let trailers = (read == BodyRead::End).then(|| body.trailers());
@@ -48,6 +49,11 @@ pub(super) async fn upload<B: RequestBody>(
         }
         if !buffer.is_empty() && upstream.send(&mut buffer, || local.clock.after(idle)).await.is_err() {
             return Uploaded::Refused;
+        }
+        if !state.answered.get() {
+            let until = local.clock.after(response_head);
+            state.head_until.set(Some(until));
+            upstream.extend_read(until);
         }
         if read == BodyRead::End {
             return Uploaded::Whole;

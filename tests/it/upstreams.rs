@@ -295,3 +295,18 @@ fn a_kept_connection_is_closed_after_its_time() {
     assert_eq!(Client::http(server.http()).get("a.test", "/").text(), "ok");
     upstream.wait_for_end_of(0);
 }
+
+#[test]
+fn the_time_for_a_response_is_counted_from_the_end_of_the_request() {
+    let upstream = Upstream::echo();
+    let server = Setup::new(&any_site(&upstream)).timeouts("response_head = \"500ms\"").start();
+    for mut client in both(&server) {
+        client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 15\r\n\r\n");
+        // Longer than that in all, shorter between two pieces.
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(250));
+            client.send("abc");
+        }
+        assert_eq!(client.response().text(), "abcabcabcabcabc");
+    }
+}
