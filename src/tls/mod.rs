@@ -23,10 +23,12 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+mod certificate_cache;
 mod names;
 pub mod origin;
 mod policy;
 mod problem;
+mod served;
 mod server_config;
 mod session_cache;
 mod sessions;
@@ -38,9 +40,13 @@ mod time;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use certificate_cache::{
+    Cached, CachedName, CertificateCache, CertificateCacheStatistics, NameKey, NameOf,
+};
 pub use names::CertificateNames;
-pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
+pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, PolicySettings, Versions, cipher_suites};
 pub use problem::{CertificateFlaw, TlsProblem};
+pub use served::{Answer, Found, Known, NameSource, Reply, ServedTls, SiteTls, Slot};
 pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};

@@ -40,6 +40,10 @@ pub enum TlsProblem {
     AlpnName,
     /// No certificate authority for clients is usable.
     ClientAuthorities,
+    /// A revocation list for client certificates does not parse.
+    RevocationLists,
+    /// A cipher suite that is not known.
+    CipherSuite,
     /// The cryptography has no suite for the versions.
     Versions,
     /// No certificate in the set.
@@ -57,6 +61,8 @@ impl fmt::Display for TlsProblem {
         f.write_str(match self {
             Self::AlpnName => "a protocol name of alpn must have 1 to 255 bytes",
             Self::ClientAuthorities => "client_auth has no usable certificate authority",
+            Self::RevocationLists => "client_auth has a revocation list that does not parse",
+            Self::CipherSuite => "a cipher suite is not one of those there are",
             Self::Versions => "no cipher suite serves the TLS versions",
             Self::NoCertificate => "there is no certificate to serve",
             Self::Randomness => "the system gave no random bytes",
