@@ -44,7 +44,7 @@ fn heads(criterion: &mut Criterion) {
         host: b"www.example.com",
         port: 443,
         request_id: b"0192f0c1-7e1a-7c33-b0a0-5f0e2d9a4b11",
-        trusted: false,
+        trusted: None,
     };
     let mut out = Vec::with_capacity(4096);
 

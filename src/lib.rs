@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod http;
 pub mod http1;
 pub mod metrics;
+pub mod sealing;
 pub mod tls;
 
 // Shell.

@@ -48,6 +48,7 @@ macro_rules! counters {
 }
 
 counters! {
+    generation: "Number of the configuration that serves, counted from 1.",
     connections_accepted: "Connections accepted from clients.",
     connections_open: "Connections of clients open now.",
     connections_panicked: "Connections ended by a defect of ours.",
@@ -61,6 +62,10 @@ counters! {
     requests_redirected: "Requests answered with a redirect to the scheme or host they belong to.",
     requests_refused: "Requests answered with an error of ours: malformed, no such site, misdirected.",
     requests_timed_out: "Requests whose head or body did not arrive in time.",
+    session_cookies_sealed: "Session cookies sealed on their way to a client.",
+    session_cookies_opened: "Session cookies opened on their way to a site server.",
+    session_cookies_dropped: "Session cookies of sites that seal them, dropped from a request: on HTTP, or not sealed by us.",
+    session_cookies_withheld: "Session cookies of sites that seal them, dropped from a response: on HTTP, or too long.",
     upstream_connects: "Connections made to site servers.",
     upstream_reuses: "Exchanges that used a kept connection to a site server.",
     upstream_retries: "Exchanges repeated because a kept connection turned out closed.",

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use portcullis::http::{Forwarded, Limits, Scheme, Version};
+use portcullis::http::{Forwarded, Hop, Limits, Scheme, Version};
 use portcullis::http1::scan::HeadSpan;
 use portcullis::http1::{
     HeadScan, Outbound, RequestHead, header_slots, parse_request, parse_scanned_request, write_request,
@@ -61,7 +61,7 @@ fn survives(head: &RequestHead<'_, '_>, trusted: bool) {
         host: b"a.example:8443",
         port: 8443,
         request_id: b"r",
-        trusted,
+        trusted: trusted.then_some(Hop { scheme: Scheme::Http, host: head.authority() }),
     };
     let mut outbound = Outbound::new(head, &forwarded);
     outbound.tunnel = true;

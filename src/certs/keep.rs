@@ -10,20 +10,35 @@ use super::CertificateProblem;
 
 /// Makes `directory` and what is missing above it, mode 0700.
 pub(super) fn make_directory(directory: &Path) -> Result<(), CertificateProblem> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(CertificateProblem::io(directory))
+    make_state_directory(directory).map_err(CertificateProblem::io(directory))
+}
+
+/// As [`write_state_file`].
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateProblem> {
+    write_state_file(path, bytes, mode).map_err(CertificateProblem::io(path))
+}
+
+/// Makes `directory` and what is missing above it, mode 0700.
+///
+/// # Errors
+/// Those of the system.
+pub fn make_state_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Puts `bytes` at `path` with `mode`: into a new file beside it, to the disk, then renamed, so
 /// that after a crash the old or the new content is there, never half of it.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateProblem> {
+///
+/// # Errors
+/// Those of the system; what was there is there still.
+pub fn write_state_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let beside = beside(path);
     let written = write_new(&beside, bytes, mode)
         .and_then(|()| fs::rename(&beside, path))
         .and_then(|()| sync_directory(path));
-    written.map_err(|error| {
+    written.inspect_err(|_| {
         // Whatever is left of it is of no use; the first error is the one to tell.
         let _ = fs::remove_file(&beside);
-        CertificateProblem::io(path)(error)
     })
 }
 

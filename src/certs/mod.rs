@@ -20,6 +20,7 @@ mod tests;
 
 pub use files::{LoadedCertificate, directory, pair};
 pub use find::{FoundCertificate, Source, find};
+pub use keep::{make_state_directory, write_state_file};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
 pub use self_signed::self_signed;
 pub use verify::verify;

@@ -13,6 +13,7 @@ mod replay;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 
@@ -55,11 +56,18 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let ended = control::run(config, flags.ring, |addresses| {
-        for (scheme, address) in addresses {
-            tracing::info!("listening on {}://{address}", scheme.as_str());
-        }
-        tracing::info!("ready");
+    let (path, overrides) = (flags.config.clone(), flags.overrides());
+    let ended = control::run(control::Start {
+        config,
+        ring: flags.ring,
+        reread: Arc::new(move || read(&path, &overrides)),
+        ready: Box::new(|addresses| {
+            for (scheme, address) in addresses {
+                tracing::info!("listening on {}://{address}", scheme.as_str());
+            }
+            tracing::info!("ready");
+        }),
+        reloaded: Box::new(|config| logging::set_level(config.log)),
     });
     match ended {
         Ok(control::Ended::Clean) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! The words of settings that are one of a few.
 
-use crate::config::config::{Alias, LogLevel, SessionMode, Unmatched};
+use crate::config::config::{Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -35,4 +35,12 @@ impl Choice for Alias {
 impl Choice for Unmatched {
     const WORDS: &'static [(&'static str, Self)] =
         &[("forward", Self::Forward), ("not_found", Self::NotFound)];
+}
+
+impl Choice for SessionProtection {
+    const WORDS: &'static [(&'static str, Self)] = &[("secure", Self::Secure), ("sealed", Self::Sealed)];
+}
+
+impl Choice for PathReading {
+    const WORDS: &'static [(&'static str, Self)] = &[("raw", Self::Raw), ("normalized", Self::Normalized)];
 }

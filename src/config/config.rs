@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::problem::Problem;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
+use crate::http::Network;
 
 /// A configuration that passed every check of this room. There is no "unset" in it: a value the
 /// file left out is the default of `defaults.rs`, and an `Option` means that the thing is off.
@@ -80,6 +81,12 @@ impl WrittenAt {
     pub fn get(&self, key: &str) -> Option<&Place> {
         self.keys.iter().find(|(written, _)| *written == key).map(|(_, place)| place)
     }
+
+    /// Takes the places of `other` where it has some.
+    pub(super) fn override_with(&mut self, other: WrittenAt) {
+        self.keys.retain(|(key, _)| other.get(key).is_none());
+        self.keys.extend(other.keys);
+    }
 }
 
 /// An address to listen on.
@@ -90,8 +97,26 @@ pub struct ListenAddress {
     /// Only for `[::]`: whether `0.0.0.0` with the same port is listed too, so that this socket
     /// must set `IPV6_V6ONLY`. Otherwise `[::]` takes IPv4 as well.
     pub only_v6: bool,
+    pub settings: Arc<ListenerSettings>,
     /// For messages when the address cannot be had.
     pub place: Place,
+}
+
+/// What holds for the connections of one listener, besides its scheme.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// Peers whose word on the visitor's scheme and host counts, and whose forwarding fields are kept.
+    pub trusted_proxies: Vec<Network>,
+    /// Where its keys are written: in its own table, or in `[listen]`.
+    pub written: WrittenAt,
+}
+
+impl ListenerSettings {
+    /// Whether the word of a peer with this address counts.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
 }
 
 /// The port visitors see, used in redirects.
@@ -216,6 +241,9 @@ pub struct Site {
     pub is_permanent: bool,
     /// Cookies that gain `Secure` on HTTPS when `is_secure`.
     pub session_cookies: Vec<String>,
+    /// `Sealed` only with `is_secure` and `ssl`.
+    pub session_protection: SessionProtection,
+    pub path_reading: PathReading,
     /// For `z_language` and language prefixes; when empty there are no prefixes, and `z_language` takes any
     /// code of ISO 639-1.
     pub languages: Vec<String>,
@@ -278,6 +306,24 @@ impl Site {
             _ => None,
         }
     }
+}
+
+/// How `is_secure` keeps the session cookies of a site to HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionProtection {
+    /// By their attribute: browsers send them on HTTPS alone.
+    Secure,
+    /// Their values, too, mean nothing elsewhere: sealed here, and opened on HTTPS alone.
+    Sealed,
+}
+
+/// The target that the site server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathReading {
+    /// As it was received.
+    Raw,
+    /// As rules read it: it cannot be read in another way.
+    Normalized,
 }
 
 /// A host of a site, with its place.

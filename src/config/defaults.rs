@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use crate::config::config::{Alias, LogLevel, SessionMode, TlsVersions, Unmatched};
+use crate::config::config::{
+    Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
+};
 
 /// A setting that is a number: what it is when not written, and what may be written.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +114,10 @@ pub const IS_SSL: bool = false;
 /// Off: a permanent redirect is remembered by browsers past the change of a configuration.
 pub const IS_PERMANENT: bool = false;
 pub const UNMATCHED: Unmatched = Unmatched::Forward;
+/// Sealing ends the sessions there are, and needs a key file that is kept: for those who ask for it.
+pub const SESSION_PROTECTION: SessionProtection = SessionProtection::Secure;
+/// Site servers get what visitors sent, signatures over it included.
+pub const PATH_READING: PathReading = PathReading::Raw;
 pub const TLS_VERSIONS: TlsVersions = TlsVersions::Tls12AndTls13;
 /// A year, as the preload list asks at least. 0 makes browsers forget.
 pub const HSTS_MAX_AGE: Bounded<Duration> =

@@ -1,18 +1,22 @@
 //! A `Generation`: a configuration made ready to serve. Built whole, beside the one that serves; never changed.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Config;
+use super::{Config, ListenerSettings, PathReading};
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
+use crate::sealing::{Binding, SharedKeys};
 use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
+    /// Counted from 1 by each process; tells generations apart.
+    pub number: u64,
     pub config: Config,
     /// Which site, which rule, which scheme.
     pub sites: Sites,
@@ -22,17 +26,25 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// What seals session cookies; outlives the generation.
+    pub sealing: Arc<SharedKeys>,
+    /// Of each address as bound.
+    listeners: Listeners,
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
+    names: HashMap<String, SiteId>,
     outside_ports: (u16, u16),
 }
+
+/// By scheme and address as bound.
+pub type Listeners = Vec<((Scheme, SocketAddr), Arc<ListenerSettings>)>;
 
 /// Index of a site server's address in its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub u32);
 
 /// Where a site server listens, ready to connect to: names are resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// Tried in order until one answers; never empty.
     Tcp(Vec<SocketAddr>),
@@ -44,16 +56,30 @@ pub struct ServedSite {
     /// Never empty.
     pub upstreams: Vec<UpstreamId>,
     /// `None`: the site has no HTTPS.
-    pub tls: Option<SiteTls>,
+    pub tls: Option<Arc<SiteTls>>,
     /// The value of `Strict-Transport-Security`.
     pub hsts: Option<Bytes>,
     /// Cookies that gain `Secure` over HTTPS; none unless the site `is_secure`.
     pub session_cookies: Vec<String>,
+    /// Their values are sealed: what for, in the same order.
+    pub sealing: Option<Box<[Binding]>>,
+    pub path_reading: PathReading,
     pub request_body_bytes_max: u64,
 }
 
-/// The TLS side of a site.
+impl ServedSite {
+    /// The value of `Strict-Transport-Security` for a response: on HTTPS alone (RFC 6797 §7.2).
+    pub fn hsts_on(&self, scheme: Scheme) -> Option<&[u8]> {
+        self.hsts.as_deref().filter(|_| scheme == Scheme::Https)
+    }
+}
+
+/// The TLS side of a site: what a connection keeps of the generation its handshake was in.
 pub struct SiteTls {
+    /// The name of the site.
+    pub site: String,
+    /// As [`Policy::number`](crate::tls::Policy::number) has it.
+    pub policy: u64,
     pub config: SharedServerConfig,
     pub certificates: CertificateSet,
 }
@@ -65,17 +91,45 @@ impl Covers for SiteTls {
 }
 
 impl Generation {
-    /// `sessions`: with the clock that dates them. `served`: one for each site, in the order of `sites`. `outside_ports`: of HTTP and of HTTPS.
+    /// `kept`: what outlives generations: sessions, the clock that dates them, and keys. `served`: one for each site, in the order of `sites`.
+    /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
+        number: u64,
         config: Config,
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates): (Sessions, Arc<dyn Clock>),
-        outside_ports: (u16, u16),
+        (sessions, dates, sealing): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>),
+        (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
-        Generation { config, sites, endpoints, sessions, dates, served, outside_ports }
+        let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        Generation {
+            number,
+            config,
+            sites,
+            endpoints,
+            sessions,
+            dates,
+            sealing,
+            listeners,
+            served,
+            names,
+            outside_ports,
+        }
+    }
+
+    /// The site a handshake chose, in this generation, which may be a later one; `None`: it has no such site
+    /// any more, or that has another TLS policy.
+    pub fn site_of(&self, handshake: &SiteTls) -> Option<SiteId> {
+        let site = *self.names.get(&handshake.site)?;
+        self.site_tls(site).filter(|tls| tls.policy == handshake.policy).map(|_| site)
+    }
+
+    /// What holds for the connections of a listener; `None`: this generation has no such listener.
+    pub fn listener(&self, scheme: Scheme, address: SocketAddr) -> Option<&ListenerSettings> {
+        let listener = self.listeners.iter().find(|(key, _)| *key == (scheme, address));
+        listener.map(|(_, settings)| &**settings)
     }
 
     /// `site` is one that `sites` named.
@@ -84,7 +138,7 @@ impl Generation {
     }
 
     /// `None`: the site has no HTTPS.
-    pub fn site_tls(&self, site: SiteId) -> Option<&SiteTls> {
+    pub fn site_tls(&self, site: SiteId) -> Option<&Arc<SiteTls>> {
         self.site(site).tls.as_ref()
     }
 

@@ -93,8 +93,16 @@ pub(super) static LISTEN: Keys = Keys {
         key("https", Shown::Text("[\"[::]:443\"]")),
         key("outside_http_port", Shown::Absent("the port of the first `http` address")),
         key("outside_https_port", Shown::Absent("the port of the first `https` address")),
+        key("trusted_proxies", Shown::Absent("none")),
     ],
-    unavailable: &["trusted_proxies", "proxy_protocol"],
+    unavailable: &["proxy_protocol"],
+};
+
+/// What an address to listen on may be written as, in place of a text.
+pub(super) static LISTENER: Keys = Keys {
+    table: "an entry of `http` or `https`",
+    keys: &[key("address", Shown::Required), key("trusted_proxies", Shown::Absent("those of `[listen]`"))],
+    unavailable: &["proxy_protocol"],
 };
 
 pub(super) static SESSION_CACHE: Keys = Keys {
@@ -153,8 +161,10 @@ pub(super) static SITE: Keys = Keys {
         key("is_ssl", Shown::Flag(&defaults::IS_SSL)),
         key("is_permanent", Shown::Flag(&defaults::IS_PERMANENT)),
         key("session_cookies", Shown::Absent("none")),
+        key("session_protection", Shown::Word(|| defaults::SESSION_PROTECTION.word().to_owned())),
         key("languages", Shown::Absent("none")),
         key("unmatched", Shown::Word(|| defaults::UNMATCHED.word().to_owned())),
+        key("path_reading", Shown::Word(|| defaults::PATH_READING.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
@@ -163,15 +173,7 @@ pub(super) static SITE: Keys = Keys {
         key("dispatch_files", Shown::Absent("none")),
         key("dispatch", Shown::Absent("none")),
     ],
-    unavailable: &[
-        "balance",
-        "client_auth",
-        "health_check",
-        "path_reading",
-        "rewrite_location",
-        "session_protection",
-        "trusted_proxies",
-    ],
+    unavailable: &["balance", "client_auth", "health_check", "rewrite_location"],
 };
 
 pub(super) static HSTS: Keys = Keys {
@@ -209,6 +211,7 @@ pub(super) static DISPATCH: Keys = Keys {
 pub(super) static TABLES: &[&Keys] = &[
     &TOP,
     &LISTEN,
+    &LISTENER,
     &SESSION_CACHE,
     &LIMITS,
     &TIMEOUTS,

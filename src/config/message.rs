@@ -11,6 +11,7 @@ use crate::config::amount::Amount;
 use crate::dispatch::written_path::WrongPath;
 use crate::dispatch::zotonic::WrongDispatch;
 use crate::dispatch::{PatternProblemKind, Place};
+use crate::http::BadNetwork;
 
 macro_rules! messages {
     ($($(#[$doc:meta])* $code:literal $variant:ident { $($field:ident: $type:ty),* })*) => {
@@ -76,6 +77,7 @@ messages! {
     // [listen]
 
     "bad-listen-address" BadListenAddress { text: String, why: BadListen }
+    "bad-network" BadNetworkAddress { text: String, why: BadNetwork }
     "listen-both" ListenBoth { text: String, first: Place }
     "nothing-listens" NothingListens {}
 
@@ -97,6 +99,8 @@ messages! {
 
     "no-https-listener" NoHttpsListener { site: String }
     "without-ssl" WithoutSsl { key: &'static str, site: String }
+    "sealed-without-secure" SealedWithoutSecure { site: String }
+    "seals-nothing" SealsNothing { site: String }
     "rule-without-ssl" RuleWithoutSsl { rule: String, site: String }
     "http-rule-under-hsts" HttpRuleUnderHsts { rule: String, site: String }
 
@@ -124,6 +128,8 @@ pub(super) enum Expected {
     /// `[[site]]`
     Tables(&'static str),
     Workers,
+    /// The example.
+    Listeners(&'static str),
     Ssl,
     Path,
     Sources,

@@ -5,7 +5,7 @@
 //!                      ▲ flags replace values            or Problems
 //! ```
 //!
-//! `written` keeps what was typed with its place and decides nothing. The reader (`top`, `site`, `rules`,
+//! `written` keeps what was typed with its place and decides nothing. The reader (`top`, `listen`, `site`, `rules`,
 //! with the typed `values`) takes each value or its default from `defaults` and goes on after an error, so that
 //! one run shows everything. `message` holds every problem as data, `words` its text, `problem` the layout.
 //! `keys` is the one list of keys: what is accepted, suggested, documented, and what is not there yet.
@@ -25,6 +25,7 @@ mod defaults;
 mod files;
 mod generation;
 mod keys;
+mod listen;
 mod message;
 mod near;
 mod overrides;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::config::address;
 use crate::config::config::{
-    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, Site, SiteUpstream, Source, TlsVersions,
+    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, SessionProtection, Site, SiteUpstream,
+    Source, TlsVersions,
 };
 use crate::config::defaults;
 use crate::config::keys;
@@ -76,6 +77,7 @@ impl Reader<'_> {
 
         let ssl = self.boolean(section, "ssl", defaults::SSL);
         let is_ssl = self.boolean(section, "is_ssl", defaults::IS_SSL);
+        let is_secure = self.boolean(section, "is_secure", defaults::IS_SECURE);
         let hsts = self.hsts(section);
         let tls_versions = self.tls_versions(section);
         let certificate = self.certificate(section, &place);
@@ -95,9 +97,11 @@ impl Reader<'_> {
             aliases,
             alias,
             ssl,
-            is_secure: self.boolean(section, "is_secure", defaults::IS_SECURE),
+            is_secure,
             is_ssl,
             is_permanent: self.boolean(section, "is_permanent", defaults::IS_PERMANENT),
+            session_protection: self.session_protection(section, &name, ssl, is_secure, &session_cookies),
+            path_reading: self.choice(section, "path_reading", defaults::PATH_READING),
             session_cookies,
             languages,
             unmatched: self.choice(section, "unmatched", defaults::UNMATCHED),
@@ -116,6 +120,34 @@ impl Reader<'_> {
             place,
             written: self.written_at(section),
         }
+    }
+
+    /// `"secure"` after an error.
+    fn session_protection(
+        &mut self,
+        section: Section<'_>,
+        site: &str,
+        ssl: bool,
+        is_secure: bool,
+        cookies: &[String],
+    ) -> SessionProtection {
+        const KEY: &str = "session_protection";
+        let protection = self.choice(section, KEY, defaults::SESSION_PROTECTION);
+        if protection == SessionProtection::Secure {
+            return protection;
+        }
+        if !ssl {
+            self.error(section.at(KEY), What::WithoutSsl { key: KEY, site: site.to_owned() });
+            return SessionProtection::Secure;
+        }
+        if !is_secure {
+            self.error(section.at(KEY), What::SealedWithoutSecure { site: site.to_owned() });
+            return SessionProtection::Secure;
+        }
+        if cookies.is_empty() {
+            self.warning(section.at(KEY), What::SealsNothing { site: site.to_owned() });
+        }
+        protection
     }
 
     /// Empty after an error.

@@ -188,6 +188,15 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.listen.http.len(), 2);
     assert!(config.listen.http[0].only_v6 && !config.listen.https[0].only_v6);
     assert_eq!(config.listen.outside_https_port.number(1), Some(8443));
+    let trusts =
+        |listener: &ListenAddress, peer: &str| listener.settings.trusts(peer.parse().expect("an address"));
+    // Those of `[listen]`, and an entry's own in their place.
+    assert!(trusts(&config.listen.http[0], "::ffff:10.1.2.3"));
+    assert!(!trusts(&config.listen.http[0], "192.0.2.7"));
+    assert!(trusts(&config.listen.https[0], "2001:db8::5") && !trusts(&config.listen.https[0], "10.1.2.3"));
+    let written =
+        |listener: &ListenAddress| listener.settings.written.get("trusted_proxies").map(|place| place.line);
+    assert!(written(&config.listen.http[0]) != written(&config.listen.https[0]));
     assert_eq!(config.session_cache.mode, SessionMode::Tickets);
     assert_eq!(config.timeouts.keep_alive, Duration::ZERO);
     assert_eq!(config.limits.request_body_bytes_max, u64::MAX);
@@ -275,6 +284,12 @@ fn every_key_is_read() {
         let text = match setting.table {
             "" => format!("{wrong}{SITE}"),
             "[[site]]" => format!("{}{wrong}", SITE.replace(key, "#")),
+            "an entry of `http` or `https`" if key == "address" => {
+                format!("[listen]\nhttps = [{{ {key} = 1979-05-27 }}]\n{SITE}")
+            }
+            "an entry of `http` or `https`" => {
+                format!("[listen]\nhttps = [{{ address = \":443\", {key} = 1979-05-27 }}]\n{SITE}")
+            }
             "`hsts`" => format!("{SITE}[site.hsts]\n{wrong}"),
             "`certificate`" if key == "source" => format!("{SITE}[[site.certificate]]\n{wrong}"),
             "`certificate`" => format!("{SITE}[[site.certificate]]\nsource = \"files\"\n{wrong}"),
@@ -313,7 +328,7 @@ fn defaults_can_be_written_as_they_are_shown() {
         };
         if setting.table == "[[site]]" {
             site.push_str(&format!("{} = {value}\n", setting.key));
-        } else if !setting.table.starts_with('`') {
+        } else if setting.table.is_empty() || setting.table.starts_with('[') {
             if table != setting.table {
                 table = setting.table;
                 text.push_str(&format!("{table}\n"));
@@ -327,6 +342,9 @@ fn defaults_can_be_written_as_they_are_shown() {
     let strip = |config: &Config| {
         let mut config = config.clone();
         config.listen.written = WrittenAt::default();
+        for listener in config.listen.http.iter_mut().chain(&mut config.listen.https) {
+            std::sync::Arc::make_mut(&mut listener.settings).written = WrittenAt::default();
+        }
         config.sites.iter_mut().for_each(|site| site.written = WrittenAt::default());
         let text = format!("{config:?}");
         let mut kept = String::new();
@@ -347,6 +365,7 @@ fn the_reference_lists_every_key_and_its_default() {
     let heading = |table: &str| match table {
         "" => "## The top of the file".to_owned(),
         table if table.starts_with('`') => format!("### {table}"),
+        "an entry of `http` or `https`" => "### An entry of `http` or `https`".to_owned(),
         table => format!("## `{table}`"),
     };
     let mut wrong = Vec::new();

@@ -6,6 +6,7 @@ use crate::config::address::{BadHost, BadListen, BadUpstream};
 use crate::config::amount::Amount;
 use crate::config::message::{CertificateForm, Expected, What};
 use crate::dispatch::{LITERAL_BYTES_MAX, Place, RULE_ELEMENTS_MAX};
+use crate::http::BadNetwork;
 
 /// The parts of a message; `label` and `advice` may be empty.
 pub(super) struct Words {
@@ -187,6 +188,24 @@ impl What {
                 "keep one of them",
             ),
             Self::BadListenAddress { text, why } => listen(text, *why),
+            Self::BadNetworkAddress { text, why } => {
+                let (label, advice) = match why {
+                    BadNetwork::NotAnAddress => (
+                        "an IP address belongs here, with or without the length of a prefix",
+                        "write \"10.0.0.0/8\" for a network, \"192.0.2.7\" for one address".to_owned(),
+                    ),
+                    BadNetwork::Prefix => (
+                        "after `/` stands the number of bits that count",
+                        "write at most 32 for IPv4, such as \"10.0.0.0/8\", and at most 128 for IPv6"
+                            .to_owned(),
+                    ),
+                    BadNetwork::BitsBehind(network) => (
+                        "the address has bits behind its prefix",
+                        format!("write \"{network}\" for the whole network, or the address alone"),
+                    ),
+                };
+                words(format!("\"{text}\" is not a network"), label, advice)
+            }
             Self::ListenBoth { text, first } => words(
                 format!("\"{text}\" is an address for http and for https"),
                 format!("first at {}", show_place(first)),
@@ -271,6 +290,16 @@ impl What {
                 "only for HTTPS",
                 format!("remove `{key}`, or write ssl = true"),
             ),
+            Self::SealedWithoutSecure { site } => words(
+                format!("`session_protection` has no meaning: site \"{site}\" has is_secure = false"),
+                "session cookies are not kept to HTTPS there",
+                "write is_secure = true, or leave `session_protection` out",
+            ),
+            Self::SealsNothing { site } => words(
+                format!("site \"{site}\" has no `session_cookies` to seal"),
+                "nothing is protected",
+                "write session_cookies = [\"z_sid\"] with the names of its cookies",
+            ),
             Self::RuleWithoutSsl { rule, site } => words(
                 format!("rule \"{rule}\" wants HTTPS, but site \"{site}\" has ssl = false"),
                 "there is nowhere to redirect to",
@@ -325,6 +354,10 @@ impl Expected {
             Self::Table(example) => ("a table", format!("write {example}")),
             Self::Tables(example) => ("an array of tables", format!("write {example}")),
             Self::Workers => ("\"auto\" or a whole number", "write workers = \"auto\", or workers = 4".to_owned()),
+            Self::Listeners(example) => (
+                "an array of addresses",
+                format!("write {key} = [\"{example}\"], or {key} = [{{ address = \"{example}\", … }}]"),
+            ),
             Self::Ssl => ("true, false, \"any\" or \"keep\"", "write ssl = true, or leave it out".to_owned()),
             Self::Path => (
                 "a path, or an array of its segments",
@@ -470,6 +503,7 @@ fn example(table: &str, key: &str) -> String {
             "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned()
         }
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        (_, "address") => "address = \"[::]:443\"".to_owned(),
         ("`certificate`", _) => "source = \"files\" or source = \"self_signed\"".to_owned(),
         ("`dispatch`", "name") => "name = \"page\"".to_owned(),
         ("`dispatch`", _) => "path = \"/page/{id}\"".to_owned(),

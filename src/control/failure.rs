@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::listen::BindFailure;
+use super::sealing::KeyFileFailure;
 use crate::certs::CertificateProblem;
 use crate::dispatch::Place;
 use crate::tls::TlsProblem;
@@ -18,6 +19,8 @@ pub enum StartFailure {
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
     Resolve(Vec<ResolveFailure>),
+    /// The keys of session cookies.
+    Sealing(KeyFileFailure),
     Worker {
         worker: usize,
         error: io::Error,
@@ -78,6 +81,7 @@ impl fmt::Display for StartFailure {
                     at(place)
                 )
             }),
+            StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),
             StartFailure::Interrupted => write!(f, "stopped before it had started"),

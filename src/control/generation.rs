@@ -9,13 +9,15 @@ use bytes::Bytes;
 
 use super::StartFailure;
 use super::failure::ResolveFailure;
+use super::sealing;
 use crate::certs::{self, CertificateWarning};
 use crate::config::{
-    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, Site, SiteTls, TlsVersions,
-    Upstream, UpstreamHost, UpstreamId,
+    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, SessionProtection, Site,
+    SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
+use crate::sealing::Binding as SealedFor;
 use crate::tls::{
     self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
     TicketKeys, TlsProblem, Versions,
@@ -30,13 +32,14 @@ pub struct SiteWarning {
 }
 
 /// Builds a generation for listeners bound to `addresses`; what is served and hardly meant goes to
-/// `warnings`.
+/// `warnings`. `before`: the one that serves now, whose sessions it goes on with; it is not changed.
 ///
 /// # Errors
 /// All problems of the first kind that was met.
 pub fn build(
     config: Config,
     addresses: &[(Scheme, SocketAddr)],
+    before: Option<&Generation>,
     warnings: &mut Vec<SiteWarning>,
 ) -> Result<Generation, StartFailure> {
     let ports = outside_ports(&config, addresses);
@@ -45,9 +48,18 @@ pub fn build(
     let sites = compile(&config, &policies, ports)?;
     let (endpoints, upstreams) = endpoints(&config)?;
     let certificates = certificates(&config, &configs, warnings)?;
-    let dates: Arc<dyn tls::Clock> = Arc::new(SystemClock::new());
-    let sessions =
-        sessions(&config, &dates).map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+    // Sessions are dated by one clock as long as the process lives.
+    let dates =
+        before.map_or_else(|| Arc::new(SystemClock::new()) as Arc<dyn tls::Clock>, |b| b.dates.clone());
+    let sessions = sessions(&config, &dates, before)
+        .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+
+    let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
+    if seals(&config) {
+        sealing::KeyFile::in_directory(&config.state_directory)
+            .look(&sealing)
+            .map_err(StartFailure::Sealing)?;
+    }
 
     let mut served = Vec::with_capacity(config.sites.len());
     let mut problems = Vec::new();
@@ -56,7 +68,8 @@ pub fn build(
         let tls = certificates.map(|certificates| {
             let sessions = sessions.for_site(Binding::of(&site.name, &policy));
             let config = configs.build(&policy, certificates.clone(), sessions);
-            config.map(|config| SiteTls { config, certificates })
+            let (site, policy) = (site.name.clone(), policy.number());
+            config.map(|config| Arc::new(SiteTls { site, policy, config, certificates }))
         });
         match tls.transpose() {
             Ok(tls) => served.push(serve(site, tls, upstreams)),
@@ -67,7 +80,19 @@ pub fn build(
         return Err(StartFailure::Tls(problems));
     }
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
-    Ok(Generation::new(config, sites, endpoints, served, (sessions, dates), outside))
+    let written = config.listen.http.iter().chain(&config.listen.https);
+    let settings = written.map(|listener| listener.settings.clone());
+    let listeners = addresses.iter().copied().zip(settings).collect();
+    let number = before.map_or(1, |before| before.number + 1);
+    Ok(Generation::new(
+        number,
+        config,
+        sites,
+        endpoints,
+        served,
+        (sessions, dates, sealing),
+        (listeners, outside),
+    ))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -99,11 +124,14 @@ impl fmt::Display for Summary {
 /// # Errors
 /// As [`build`].
 pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFailure> {
+    if seals(&config) {
+        sealing::KeyFile::in_directory(&config.state_directory).verify().map_err(StartFailure::Sealing)?;
+    }
     let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
     let mut warnings = Vec::new();
-    let built = build(config, &[], &mut warnings);
+    let built = build(config, &[], None, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
     let generation = built?;
@@ -111,14 +139,22 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
 
-fn serve(site: &Site, tls: Option<SiteTls>, upstreams: Vec<UpstreamId>) -> ServedSite {
+fn serve(site: &Site, tls: Option<Arc<SiteTls>>, upstreams: Vec<UpstreamId>) -> ServedSite {
     ServedSite {
         upstreams,
         tls,
         hsts: site.hsts.map(|hsts| Bytes::from(hsts.to_string())),
         session_cookies: if site.is_secure { site.session_cookies.clone() } else { Vec::new() },
+        sealing: (site.session_protection == SessionProtection::Sealed)
+            .then(|| site.session_cookies.iter().map(|cookie| SealedFor::of(&site.name, cookie)).collect()),
+        path_reading: site.path_reading,
         request_body_bytes_max: site.request_body_bytes_max,
     }
+}
+
+/// Whether any site seals its session cookies.
+pub fn seals(config: &Config) -> bool {
+    config.sites.iter().any(|site| site.session_protection == SessionProtection::Sealed)
 }
 
 fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
@@ -214,9 +250,25 @@ fn resolve(upstream: &Upstream) -> std::io::Result<Endpoint> {
     }
 }
 
-fn sessions(config: &Config, dates: &Arc<dyn tls::Clock>) -> Result<Sessions, TlsProblem> {
+/// The sessions of the generation before where they can go on: a cache always, whose bounds [`adopt`] sets, and
+/// ticket keys of the same lifetime.
+fn sessions(
+    config: &Config,
+    dates: &Arc<dyn tls::Clock>,
+    before: Option<&Generation>,
+) -> Result<Sessions, TlsProblem> {
     let clock = dates.clone();
     let settings = config.session_cache;
+    if let Some(before) = before {
+        let same_lifetime = before.config.session_cache.lifetime == settings.lifetime;
+        match (settings.mode, &before.sessions) {
+            (SessionMode::Cache, sessions @ Sessions::Cache { .. }) => return Ok(sessions.clone()),
+            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_lifetime => {
+                return Ok(sessions.clone());
+            }
+            _ => {}
+        }
+    }
     Ok(match settings.mode {
         SessionMode::Off => Sessions::Off,
         SessionMode::Cache => Sessions::Cache {
@@ -227,6 +279,14 @@ fn sessions(config: &Config, dates: &Arc<dyn tls::Clock>) -> Result<Sessions, Tl
             Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
         }
     })
+}
+
+/// Gives what outlives generations the bounds of this one, which is about to serve.
+pub fn adopt(generation: &Generation) {
+    if let Sessions::Cache { cache, .. } = &generation.sessions {
+        let settings = generation.config.session_cache;
+        cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
+    }
 }
 
 /// The system's clocks, as sessions are dated.

@@ -1,4 +1,5 @@
-//! Binding: one listening socket for each address and worker, so that the kernel spreads connections.
+//! Binding: one listening socket for each address and worker, so that the kernel spreads connections; and
+//! which of them a reload keeps.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,11 +14,20 @@ use crate::worker::Listener;
 /// Connections the kernel completes while all workers are busy.
 const BACKLOG: i32 = 4096;
 
-/// One address, bound once for each worker.
+/// An address that is listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     pub scheme: Scheme,
     /// With the port the system picked when 0 was asked for.
     pub address: SocketAddr,
+    // As in the configuration: what a reload compares.
+    written: SocketAddr,
+    only_v6: bool,
+}
+
+/// An address with a socket for each worker.
+pub struct Sockets {
+    pub bound: Bound,
     sockets: Vec<TcpListener>,
 }
 
@@ -29,41 +39,66 @@ pub struct BindFailure {
     pub error: io::Error,
 }
 
-/// Binds every address of the configuration `workers` times.
+/// What a configuration listens on, beside what is listened on already.
+pub struct Listening {
+    /// All of it, in the order written.
+    pub all: Vec<Bound>,
+    /// What was not listened on before.
+    pub new: Vec<Sockets>,
+    /// What is not listened on any more.
+    pub gone: Vec<Bound>,
+}
+
+/// Binds the addresses of a configuration that are not in `before`, once for each worker.
 ///
 /// # Errors
 /// All addresses that could not be had, not just the first.
-pub fn bind(config: &Config, workers: usize) -> Result<Vec<Bound>, Vec<BindFailure>> {
+pub fn bind(config: &Config, workers: usize, before: &[Bound]) -> Result<Listening, Vec<BindFailure>> {
     let http = config.listen.http.iter().map(|address| (Scheme::Http, address));
     let https = config.listen.https.iter().map(|address| (Scheme::Https, address));
-    let mut bound = Vec::new();
+    let mut gone = before.to_vec();
+    let mut all = Vec::new();
+    let mut new = Vec::new();
     let mut failures = Vec::new();
     for (scheme, listen) in http.chain(https) {
-        match bind_all(scheme, listen, workers) {
-            Ok(all) => bound.push(all),
+        let is_same = |bound: &Bound| {
+            bound.scheme == scheme && bound.written == listen.address && bound.only_v6 == listen.only_v6
+        };
+        if let Some(kept) = gone.iter().position(is_same) {
+            all.push(gone.remove(kept));
+            continue;
+        }
+        // An address that overlaps one of ours can only be shared with it.
+        let share = before.iter().any(|bound| bound.address.port() == listen.address.port());
+        match bind_all(scheme, listen, workers, share) {
+            Ok(sockets) => {
+                all.push(sockets.bound.clone());
+                new.push(sockets);
+            }
             Err(error) => {
                 failures.push(BindFailure { place: listen.place.clone(), address: listen.address, error })
             }
         }
     }
-    if failures.is_empty() { Ok(bound) } else { Err(failures) }
+    if failures.is_empty() { Ok(Listening { all, new, gone }) } else { Err(failures) }
 }
 
 /// Deals the sockets out: one set for each worker.
-pub fn deal(bound: Vec<Bound>, workers: usize) -> Vec<Vec<Listener>> {
+pub fn deal(sockets: Vec<Sockets>, workers: usize) -> Vec<Vec<Listener>> {
     let mut hands: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
-    for address in bound {
-        for (hand, socket) in hands.iter_mut().zip(address.sockets) {
-            hand.push(Listener { scheme: address.scheme, socket });
+    for Sockets { bound, sockets } in sockets {
+        for (hand, socket) in hands.iter_mut().zip(sockets) {
+            hand.push(Listener { scheme: bound.scheme, address: bound.address, socket });
         }
     }
     hands
 }
 
-fn bind_all(scheme: Scheme, listen: &ListenAddress, workers: usize) -> io::Result<Bound> {
+fn bind_all(scheme: Scheme, listen: &ListenAddress, workers: usize, share: bool) -> io::Result<Sockets> {
     // The first socket takes the address for itself: one that another process listens on is refused, which
     // sharing it would hide. Then it lets the others in. Port 0 gets its number here.
     let first = socket(listen.address, listen.only_v6)?;
+    first.set_reuse_port(share)?;
     first.bind(&SockAddr::from(listen.address))?;
     first.listen(BACKLOG)?;
     first.set_reuse_port(true)?;
@@ -77,7 +112,8 @@ fn bind_all(scheme: Scheme, listen: &ListenAddress, workers: usize) -> io::Resul
         next.listen(BACKLOG)?;
         sockets.push(next.into());
     }
-    Ok(Bound { scheme, address, sockets })
+    let bound = Bound { scheme, address, written: listen.address, only_v6: listen.only_v6 };
+    Ok(Sockets { bound, sockets })
 }
 
 fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {

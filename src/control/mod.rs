@@ -7,8 +7,12 @@ mod failure;
 mod generation;
 mod listen;
 mod process;
+mod reload;
+mod sealing;
 mod signals;
+mod workers;
 
 pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
-pub use process::{Ended, run};
+pub use process::{Ended, Start, run};
+pub use reload::Reread;

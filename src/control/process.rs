@@ -2,25 +2,44 @@
 //!
 //! ```text
 //! starting --all workers up--> serving --SIGTERM--> draining --all ended--> exit
-//!                                                   draining --SIGTERM--> exit at once
+//!                              │     ▲              draining --SIGTERM--> exit at once
+//!                            SIGHUP  │ a new generation, or a line that says why not
+//!                              └─────┘
 //! ```
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
+use super::StartFailure;
 use super::generation::{self, SiteWarning};
-use super::listen::{self, Bound};
-use super::{StartFailure, signals};
-use crate::config::{Config, Generation, Workers};
+use super::listen::{self, Bound, Listening};
+use super::reload::{self, Built, ReloadFailure, Reread};
+use super::sealing::KeyKeeper;
+use super::signals::{self, Asked};
+use super::workers::{Workers, log_ring};
+use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
-use crate::metrics::Counters;
-use crate::worker::{Order, Report, Ring, Worker};
+use crate::worker::{Report, Ring};
+
+/// Told the addresses that are listened on.
+pub type Ready<'a> = Box<dyn FnOnce(&[(Scheme, SocketAddr)]) + 'a>;
+
+/// What the process needs of whoever starts it.
+pub struct Start<'a> {
+    pub config: Config,
+    /// Where to begin on the ladder of ring set-ups.
+    pub ring: Ring,
+    pub reread: Reread,
+    /// Called once, when every worker accepts.
+    pub ready: Ready<'a>,
+    /// Called after each reload with the configuration that serves from then on.
+    pub reloaded: Box<dyn Fn(&Config) + 'a>,
+}
 
 /// How the process ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,92 +50,223 @@ pub enum Ended {
     Cut(usize),
 }
 
-/// Serves until a signal says to stop. `on_ready` is called once, when every worker accepts, with the
-/// addresses that are listened on.
+/// Serves until a signal says to stop.
 ///
 /// # Errors
 /// What kept it from serving; later only a worker that failed, which ends the process.
-pub fn run(
-    config: Config,
-    ring: Ring,
-    on_ready: impl FnOnce(&[(Scheme, SocketAddr)]),
-) -> Result<Ended, StartFailure> {
+pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     raise_descriptor_limit();
+    let Start { config, ring, reread, ready, reloaded } = start;
     let cores = cores_allowed();
     let count = match config.workers {
-        Workers::PerCore => cores.len(),
-        Workers::Count(count) => usize::from(count.get()),
+        config::Workers::PerCore => cores.len(),
+        config::Workers::Count(count) => usize::from(count.get()),
     };
-    let bound = listen::bind(&config, count).map_err(StartFailure::Bind)?;
+    let Listening { all: bound, new, .. } = listen::bind(&config, count, &[]).map_err(StartFailure::Bind)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();
-    let generation = Arc::new(generation::build(config, &addresses, &mut warnings)?);
-    for SiteWarning { site, warning, .. } in &warnings {
-        tracing::warn!(site, "{warning}");
-    }
+    let generation = Arc::new(generation::build(config, &addresses, None, &mut warnings)?);
+    log_warnings(&warnings);
+    let mut key_keeper = KeyKeeper::default();
+    key_keeper.keep(&generation).map_err(StartFailure::System)?;
 
     let (events, inbox) = channel();
-    let stop = events.clone();
     // The receiver lives as long as the process serves.
-    signals::watch(move || drop(stop.send(Event::Stop))).map_err(StartFailure::System)?;
-
-    let workers = start_workers(&generation, bound, count, &cores, ring, &events)?;
+    let signalled = events.clone();
+    signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
+    let reports = events.clone();
+    let report = move |report| drop(reports.send(Event::Worker(report)));
+    let workers = Workers::start(count, &cores, ring, &generation, new, report)?;
     wait_until_started(&inbox, count)?;
-    on_ready(&addresses);
-    let ended = wait_until_ended(&inbox, &workers, generation.config.drain_timeout)?;
-    log_totals(&workers);
+    ready(&addresses);
+
+    let mut process = Process {
+        events,
+        reread,
+        reloaded,
+        workers,
+        bound,
+        generation,
+        outdated: Vec::new(),
+        key_keeper,
+        reloading: Reloading::No,
+        installing: None,
+    };
+    let ended = process.serve(&inbox)?;
+    process.workers.log_totals();
     Ok(ended)
 }
 
 enum Event {
-    Stop,
+    Signal(Asked),
     Worker(Report),
+    /// A reload has come to its end.
+    Built(Box<Result<Built, ReloadFailure>>),
 }
 
-/// A worker as the process sees it.
-struct Running {
-    orders: Sender<Order>,
-    wake: UnixStream,
-    counters: Arc<Counters>,
+/// Whether a generation is being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reloading {
+    No,
+    Yes,
+    /// Asked for again meanwhile: files may have changed after they were read.
+    YesAndAgain,
 }
 
-fn start_workers(
-    generation: &Arc<Generation>,
+/// How often generations nobody serves with any more are looked for, while there are some. They are freed here:
+/// ten thousand sites are work that no worker should do between two requests.
+const OUTDATED_LOOK: Duration = Duration::from_millis(500);
+
+/// The process while it serves.
+struct Process<'a> {
+    events: Sender<Event>,
+    reread: Reread,
+    reloaded: Box<dyn Fn(&Config) + 'a>,
+    workers: Workers,
+    /// What is listened on.
     bound: Vec<Bound>,
-    count: usize,
-    cores: &[usize],
-    ring: Ring,
-    events: &Sender<Event>,
-) -> Result<Vec<Running>, StartFailure> {
-    let connections_max = generation.config.limits.connections_max.div_ceil(count);
-    let mut workers = Vec::with_capacity(count);
-    for (index, listeners) in listen::deal(bound, count).into_iter().enumerate() {
-        let (orders, inbox) = channel();
-        let (wake, woken) = UnixStream::pair().map_err(StartFailure::System)?;
-        let counters = Arc::new(Counters::default());
-        let worker = Worker {
-            index,
-            core: cores.get(index % cores.len().max(1)).copied(),
-            ring,
-            listeners,
-            generation: generation.clone(),
-            connections_max,
-            counters: counters.clone(),
-            orders: inbox,
-            wake: woken,
-        };
-        let events = events.clone();
-        worker.start(move |report| drop(events.send(Event::Worker(report)))).map_err(StartFailure::System)?;
-        workers.push(Running { orders, wake, counters });
+    /// What new connections get.
+    generation: Arc<Generation>,
+    /// Earlier ones that may still be in use.
+    outdated: Vec<Arc<Generation>>,
+    key_keeper: KeyKeeper,
+    reloading: Reloading,
+    /// When the generation was given to the workers, until all have said that they serve with it.
+    installing: Option<Instant>,
+}
+
+impl Process<'_> {
+    fn serve(&mut self, inbox: &Receiver<Event>) -> Result<Ended, StartFailure> {
+        let mut draining = false;
+        let mut running = self.workers.count();
+        let mut cut = 0;
+        while running > 0 {
+            match self.next(inbox)? {
+                Event::Signal(Asked::Stop) if draining => {
+                    tracing::warn!("second signal: leaving at once");
+                    return Ok(Ended::Cut(self.workers.connections_open()));
+                }
+                Event::Signal(Asked::Stop) => {
+                    draining = true;
+                    self.drain();
+                }
+                Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
+                Event::Signal(Asked::Reload) => self.reload(),
+                Event::Built(built) => match *built {
+                    Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
+                    Ok(built) => self.install(built),
+                    Err(failure) => self.not_reloaded(&failure),
+                },
+                Event::Worker(Report::Installed { worker, generation }) => self.installed(worker, generation),
+                Event::Worker(Report::Ended { cut: open, .. }) => {
+                    running -= 1;
+                    cut += open;
+                }
+                Event::Worker(Report::Failed { worker, error }) => {
+                    return Err(StartFailure::Worker { worker, error });
+                }
+                Event::Worker(Report::Started { .. }) => {}
+            }
+        }
+        Ok(if cut == 0 { Ended::Clean } else { Ended::Cut(cut) })
     }
-    Ok(workers)
+
+    /// The next event; meanwhile frees what nobody uses any more.
+    fn next(&mut self, inbox: &Receiver<Event>) -> Result<Event, StartFailure> {
+        loop {
+            self.outdated.retain(|generation| Arc::strong_count(generation) > 1);
+            if self.outdated.is_empty() {
+                return next(inbox);
+            }
+            match inbox.recv_timeout(OUTDATED_LOOK) {
+                Ok(event) => return Ok(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return next(inbox),
+            }
+        }
+    }
+
+    fn drain(&self) {
+        let timeout = self.generation.config.drain_timeout;
+        let open = self.workers.connections_open();
+        tracing::info!(connections = open, ?timeout, "draining: accepting no more");
+        self.workers.drain(Instant::now() + timeout);
+    }
+
+    fn reload(&mut self) {
+        if self.reloading != Reloading::No {
+            self.reloading = Reloading::YesAndAgain;
+            return;
+        }
+        tracing::info!("reloading");
+        let events = self.events.clone();
+        let done = move |built| drop(events.send(Event::Built(Box::new(built))));
+        let (serving, bound) = (self.generation.clone(), self.bound.clone());
+        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), done) {
+            Ok(()) => self.reloading = Reloading::Yes,
+            Err(error) => self.not_reloaded(&ReloadFailure::Start(StartFailure::System(error))),
+        }
+    }
+
+    /// Swaps the generations.
+    fn install(&mut self, built: Built) {
+        let Built { generation, listening, warnings } = built;
+        log_warnings(&warnings);
+        for warning in &generation.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        if generation.config.workers != self.generation.config.workers {
+            let workers = self.workers.count();
+            tracing::warn!("`workers` changes at the next start only: {workers} workers go on serving");
+        }
+        for Bound { scheme, address, .. } in listening.new.iter().map(|sockets| &sockets.bound) {
+            tracing::info!("listening on {}://{address}", scheme.as_str());
+        }
+        for Bound { scheme, address, .. } in &listening.gone {
+            tracing::info!("listening no more on {}://{address}", scheme.as_str());
+        }
+        generation::adopt(&generation);
+        if let Err(error) = self.key_keeper.keep(&generation) {
+            tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
+        }
+        self.workers.install(&generation, listening.new, &listening.gone);
+        self.bound = listening.all;
+        (self.reloaded)(&generation.config);
+        self.outdated.push(std::mem::replace(&mut self.generation, generation));
+        self.installing = Some(Instant::now());
+        self.reload_ended();
+    }
+
+    fn installed(&mut self, worker: usize, generation: u64) {
+        if self.workers.installed(worker, generation)
+            && generation == self.generation.number
+            && let Some(since) = self.installing.take()
+        {
+            let swap = since.elapsed();
+            tracing::info!(?swap, "reloaded: generation {generation} serves");
+        }
+    }
+
+    fn not_reloaded(&mut self, failure: &ReloadFailure) {
+        let number = self.generation.number;
+        tracing::error!("{failure}\nnothing was changed: generation {number} keeps serving");
+        self.reload_ended();
+    }
+
+    fn reload_ended(&mut self) {
+        let again = self.reloading == Reloading::YesAndAgain;
+        self.reloading = Reloading::No;
+        if again {
+            self.reload();
+        }
+    }
 }
 
 fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), StartFailure> {
     let mut started = 0;
     while started < count {
         match next(inbox)? {
-            Event::Stop => return Err(StartFailure::Interrupted),
+            Event::Signal(Asked::Stop) => return Err(StartFailure::Interrupted),
             Event::Worker(Report::Started { worker, ring, failed }) => {
                 started += 1;
                 log_ring(worker, ring, &failed);
@@ -124,43 +274,13 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             Event::Worker(Report::Failed { worker, error }) => {
                 return Err(StartFailure::Worker { worker, error });
             }
-            Event::Worker(Report::Ended { .. }) => {}
+            Event::Signal(Asked::Reload) => {
+                tracing::info!("SIGHUP during the start: the configuration was read just now");
+            }
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) => {}
         }
     }
     Ok(())
-}
-
-fn wait_until_ended(
-    inbox: &Receiver<Event>,
-    workers: &[Running],
-    drain_timeout: Duration,
-) -> Result<Ended, StartFailure> {
-    let mut draining = false;
-    let mut running = workers.len();
-    let mut cut = 0;
-    while running > 0 {
-        match next(inbox)? {
-            Event::Stop if draining => {
-                tracing::warn!("second signal: leaving at once");
-                return Ok(Ended::Cut(open_connections(workers)));
-            }
-            Event::Stop => {
-                draining = true;
-                let open = open_connections(workers);
-                tracing::info!(connections = open, timeout = ?drain_timeout, "draining: accepting no more");
-                order(workers, Order::Drain(Instant::now() + drain_timeout));
-            }
-            Event::Worker(Report::Ended { cut: open, .. }) => {
-                running -= 1;
-                cut += open;
-            }
-            Event::Worker(Report::Failed { worker, error }) => {
-                return Err(StartFailure::Worker { worker, error });
-            }
-            Event::Worker(Report::Started { .. }) => {}
-        }
-    }
-    Ok(if cut == 0 { Ended::Clean } else { Ended::Cut(cut) })
 }
 
 fn next(inbox: &Receiver<Event>) -> Result<Event, StartFailure> {
@@ -168,49 +288,10 @@ fn next(inbox: &Receiver<Event>) -> Result<Event, StartFailure> {
     inbox.recv().map_err(|_| StartFailure::System(io::Error::other("all threads are gone")))
 }
 
-fn order(workers: &[Running], order: Order) {
-    for worker in workers {
-        // A worker that has ended needs no order.
-        if worker.orders.send(order).is_ok() {
-            let _ = (&worker.wake).write(&[1]);
-        }
+fn log_warnings(warnings: &[SiteWarning]) {
+    for SiteWarning { site, warning, .. } in warnings {
+        tracing::warn!(site, "{warning}");
     }
-}
-
-fn open_connections(workers: &[Running]) -> usize {
-    workers.iter().map(|worker| worker.counters.connections_open.value() as usize).sum()
-}
-
-fn log_ring(worker: usize, ring: Ring, failed: &[(Ring, io::Error)]) {
-    for (better, error) in failed {
-        tracing::warn!(
-            worker,
-            ring = %better,
-            %error,
-            "this ring cannot be set up; slower ones are tried. Check `ulimit -l` (locked memory; \
-             LimitMEMLOCK=infinity in a unit file) and `sysctl kernel.io_uring_disabled`"
-        );
-    }
-    tracing::info!(worker, %ring, "worker started");
-}
-
-/// What was counted, over all workers: the last word of the process.
-fn log_totals(workers: &[Running]) {
-    let mut totals: Vec<(&str, u64)> = Vec::new();
-    for worker in workers {
-        for (position, (name, _, value)) in worker.counters.each().enumerate() {
-            match totals.get_mut(position) {
-                Some(total) => total.1 += value,
-                None => totals.push((name, value)),
-            }
-        }
-    }
-    let counted: Vec<String> = totals
-        .iter()
-        .filter(|(_, value)| *value > 0)
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    tracing::info!("ended: {}", counted.join(" "));
 }
 
 fn cores_allowed() -> Vec<usize> {

@@ -5,9 +5,10 @@ mod site_server;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::cli::logging;
-use crate::config::{self, Config, FilesInMemory, LogLevel, Overrides};
+use crate::config::{self, Config, FilesInMemory, LogLevel, Overrides, Problems};
 use crate::control;
 use crate::http::Scheme;
 use crate::worker::Ring;
@@ -32,23 +33,31 @@ pub fn main(http: &str, https: &str) -> ExitCode {
 fn serve(http: &str, https: &str) -> Result<(), String> {
     let site_server = site_server::start().map_err(|error| format!("the demo's site server: {error}"))?;
     let state = state_directory()?;
-    let config = configuration(http, https, site_server, state.path())?;
-    let ended = control::run(config, Ring::DeferTaskrun, |addresses| {
-        let of = |scheme| addresses.iter().find(|(s, _)| *s == scheme).map(|(_, address)| address.port());
-        if let (Some(http), Some(https)) = (of(Scheme::Http), of(Scheme::Https)) {
-            print_lines(http, https);
-        }
+    let config =
+        configuration(http, https, site_server, state.path()).map_err(|problems| problems.to_string())?;
+    let (path, http, https) = (state.path().to_owned(), http.to_owned(), https.to_owned());
+    let ended = control::run(control::Start {
+        config,
+        ring: Ring::DeferTaskrun,
+        reread: Arc::new(move || configuration(&http, &https, site_server, &path)),
+        ready: Box::new(|addresses| {
+            let of = |scheme| addresses.iter().find(|(s, _)| *s == scheme).map(|(_, address)| address.port());
+            if let (Some(http), Some(https)) = (of(Scheme::Http), of(Scheme::Https)) {
+                print_lines(http, https);
+            }
+        }),
+        reloaded: Box::new(|_| {}),
     });
     ended.map(|_| ()).map_err(|failure| failure.to_string())
 }
 
-fn configuration(http: &str, https: &str, site_server: SocketAddr, state: &Path) -> Result<Config, String> {
+fn configuration(http: &str, https: &str, site_server: SocketAddr, state: &Path) -> Result<Config, Problems> {
     let text = CONFIGURATION.replace("127.0.0.1:8000", &site_server.to_string());
     let text = format!("state_directory = \"{}\"\n{text}", state.display());
     let overrides =
         Overrides { http: vec![http.to_owned()], https: vec![https.to_owned()], ..Overrides::default() };
     let mut files = FilesInMemory::default().with(NAME, text);
-    config::read(Path::new(NAME), &mut files, &overrides).map_err(|problems| problems.to_string())
+    config::read(Path::new(NAME), &mut files, &overrides)
 }
 
 /// Where the demo's certificate is kept while it runs; removed afterwards.

@@ -17,8 +17,9 @@ pub trait Covers {
 /// What the TLS handshake settled.
 #[derive(Clone, Copy)]
 pub struct Handshake<'a> {
-    /// The site the SNI chose; without SNI the fallback site.
-    pub site: SiteId,
+    /// The site the SNI chose; without SNI the fallback site. None: a reload took the site away, or changed
+    /// its TLS policy, after the handshake.
+    pub site: Option<SiteId>,
     pub certificate: &'a dyn Covers,
 }
 
@@ -192,8 +193,9 @@ impl Sites {
             if !site.ssl {
                 return Err(Refusal::NoHttps);
             }
-            if handshake.site != found.site {
-                if self.get(handshake.site).is_none_or(|other| other.written.tls_policy != site.tls_policy) {
+            if handshake.site != Some(found.site) {
+                let other = handshake.site.and_then(|site| self.get(site));
+                if other.is_none_or(|other| other.written.tls_policy != site.tls_policy) {
                     return Err(Refusal::OtherPolicy);
                 }
                 if !handshake.certificate.covers(host.name) {

@@ -22,21 +22,28 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// To a request that was read and decided on.
+    /// To a request that was read and decided on. `reuse`: `Close` when no other request can fare better on
+    /// this connection; otherwise what the head says. `hsts`: that of the host's site, on HTTPS.
     pub(super) fn error(
         service: &Service,
         head: &RequestHead<'_, '_>,
-        status: u16,
-        reason: &'static str,
+        reuse: Reuse,
+        (status, reason): (u16, &'static str),
+        hsts: Option<&[u8]>,
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, head, status, write_error)
+        Answer::write(service, head, reuse, status, hsts, write_error)
     }
 
-    pub(super) fn redirect(service: &Service, head: &RequestHead<'_, '_>, redirect: &Redirect<'_>) -> Answer {
+    pub(super) fn redirect(
+        service: &Service,
+        head: &RequestHead<'_, '_>,
+        redirect: &Redirect<'_>,
+        hsts: Option<&[u8]>,
+    ) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, head, redirect.status, |out, answer| {
+        Answer::write(service, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
@@ -45,7 +52,7 @@ impl Answer {
     pub(super) fn malformed(service: &Service, status: u16, reason: &'static str) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::failed(service, status, false, Reuse::Close, false)
+        Answer::failed(service, status, false, Reuse::Close, false, None)
     }
 
     /// To a request whose exchange failed; the request's body is done with or the connection ends.
@@ -56,6 +63,7 @@ impl Answer {
         head_only: bool,
         reuse: Reuse,
         whole: bool,
+        hsts: Option<&[u8]>,
     ) -> Answer {
         let date = service.local.clock.date();
         let id = service.ids.next();
@@ -66,7 +74,7 @@ impl Answer {
             date: &date,
             head_only,
             request_id: &id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
@@ -76,15 +84,17 @@ impl Answer {
     fn write(
         service: &Service,
         head: &RequestHead<'_, '_>,
+        reuse: Reuse,
         status: u16,
+        hsts: Option<&[u8]>,
         write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
             _ if service.is_draining() => (Reuse::Close, 0),
-            BodyEnd::None => (head.reuse, 0),
+            BodyEnd::None => (reuse, 0),
             // A client that waits for 100 will not send the body now, or will: who knows.
             BodyEnd::Length(length) if length <= SKIPPED_BODY_MAX && !head.expects_continue => {
-                (head.reuse, length)
+                (reuse, length)
             }
             _ => (Reuse::Close, 0),
         };
@@ -97,7 +107,7 @@ impl Answer {
             date: &date,
             head_only: head.method == "HEAD",
             request_id: &id,
-            hsts: None,
+            hsts,
             retry_after_secs: None,
         };
         let whole = head.body.is_empty();

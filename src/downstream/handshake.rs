@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::Shaken;
 use super::service::Service;
-use crate::dispatch::SiteId;
 use crate::net::{ClientHello, Socket, TlsStream};
 
 /// Why there is no TLS connection.
@@ -24,7 +24,7 @@ pub(super) async fn run(
     service: &Service,
     socket: Socket,
     peer: SocketAddr,
-) -> Option<(Box<TlsStream>, SiteId)> {
+) -> Option<(Box<TlsStream>, Shaken)> {
     let counters = &service.counters;
     match shake(service, socket).await {
         Ok((tls, site)) => {
@@ -46,10 +46,11 @@ pub(super) async fn run(
     None
 }
 
-async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, SiteId), Failure> {
-    let generation = &service.generation;
-    let until = service.local.clock.after(generation.config.timeouts.handshake);
+async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken), Failure> {
+    let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
+    let serving = service.serving();
+    let generation = &serving.generation;
     let site = hello.with_server_name(|name| match name {
         Some(name) => generation.sites.find(name),
         None => generation.sites.fallback(),
@@ -60,5 +61,5 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, SiteId),
     };
     let stream = hello.accept(tls.config.clone(), until).await?;
     stream.handshake(until, &*generation.dates).await?;
-    Ok((stream, site))
+    Ok((stream, Shaken::new(tls.clone(), site, generation)))
 }

@@ -34,13 +34,12 @@ enum Next {
 /// Serves requests until the connection ends. Between requests a connection holds no buffer and no more
 /// state than is here.
 pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) {
-    let timeouts = &service.generation.config.timeouts;
     let futures = &service.local.futures;
     let mut input = Buffer::default();
     loop {
         let waited = match service.is_draining() {
             true => Err(io::ErrorKind::TimedOut.into()),
-            false => stream.idle(service.local.clock.after(timeouts.keep_alive)).await,
+            false => stream.idle(service.local.clock.after(service.timeouts().keep_alive)).await,
         };
         let next = match waited {
             Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
@@ -61,7 +60,7 @@ async fn busy(service: &Service, stream: &Stream, visitor: &Visitor, input: &mut
     *input = service.local.buffers.small();
     loop {
         let next = match next_plan(service, stream, visitor, &mut scan, input).await {
-            Ok(Plan::Forward(forward)) => self::forward(service, stream, visitor, forward, input).await,
+            Ok(Plan::Forward(forward)) => self::forward(service, stream, forward, input).await,
             Ok(Plan::Answer(answer)) => self::answer(service, stream, answer, input).await,
             Ok(Plan::NeedMore) => Next::Close,
             Err(next) => next,
@@ -84,7 +83,7 @@ async fn next_plan(
     scan: &mut HeadScan,
     input: &mut Buffer,
 ) -> Result<Plan, Next> {
-    let until = service.local.clock.after(service.generation.config.timeouts.request_head);
+    let until = service.local.clock.after(service.timeouts().request_head);
     loop {
         if !input.is_empty() {
             match plan(service, visitor, scan, input) {
@@ -124,7 +123,7 @@ fn make_room(service: &Service, input: &mut Buffer) {
 }
 
 async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &mut Buffer) -> Next {
-    let idle = service.generation.config.timeouts.body_idle;
+    let idle = service.timeouts().body_idle;
     let until = || service.local.clock.after(idle);
     if answer.reuse == Reuse::Close {
         return match stream.send_last(&mut answer.bytes, until).await {
@@ -152,26 +151,22 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
     Next::Request
 }
 
-async fn forward(
-    service: &Service,
-    stream: &Stream,
-    visitor: &Visitor,
-    forward: Forward,
-    input: &mut Buffer,
-) -> Next {
-    let site = service.generation.site(forward.site);
-    let idle = service.generation.config.timeouts.body_idle;
+async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &mut Buffer) -> Next {
+    let serving = forward.serving;
+    let site = serving.generation.site(forward.site);
+    let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
         stream,
-        local: &service.local,
+        service,
         site,
-        scheme: visitor.scheme,
+        scheme: forward.scheme,
         version: forward.version,
         reuse: if service.is_draining() { Reuse::Close } else { forward.reuse },
         body: BodyEnd::None,
         idle,
     };
     let exchange = Exchange {
+        all: &serving.upstreams,
         upstreams: &site.upstreams,
         kind: forward.kind,
         repeatable: forward.repeatable,
@@ -214,7 +209,8 @@ async fn forward(
             );
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
-            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, body.is_none());
+            let (whole, hsts) = (body.is_none(), site.hsts_on(forward.scheme));
+            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, whole, hsts);
             drop(body);
             self::answer(service, stream, page, input).await
         }
@@ -227,6 +223,8 @@ async fn forward(
         }
         Ended::Tunnel { upstream, first } => {
             drop(body);
+            // A tunnel may last for days; the generation must not.
+            drop(serving);
             service.proxy.tunnel(stream, first, upstream, std::mem::take(input)).await;
             Next::Close
         }

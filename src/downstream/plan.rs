@@ -2,8 +2,12 @@
 //!
 //! Nothing borrowed from the head outlives this: an exchange gets the bytes it sends and a few words.
 
-use crate::dispatch::{Action, Handshake, Question, SiteId};
-use crate::http::{BodyEnd, Forwarded, Reuse, Version};
+use std::rc::Rc;
+
+use crate::config::{PathReading, ServedSite};
+use crate::dispatch::{Action, Handshake, Question, SiteId, write_normalized};
+use crate::http::cookies::Judge;
+use crate::http::{BodyEnd, Forwarded, Hop, Reuse, Scheme, Told, Version};
 use crate::http1::{
     BodyReader, HeadScan, Outbound, RequestHead, RequestKind, header_slots, parse_scanned_request,
     write_request,
@@ -14,6 +18,8 @@ use crate::proxy::append_chunk;
 use super::Visitor;
 use super::answer::Answer;
 use super::service::Service;
+use super::serving::Serving;
+use super::session_cookies::SessionCookies;
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -27,7 +33,11 @@ pub(super) enum Plan {
 
 /// A request on its way to a site server, and what its answer needs to know.
 pub(super) struct Forward {
+    /// What it was decided by; `site` is one of its sites.
+    pub(super) serving: Rc<Serving>,
     pub(super) site: SiteId,
+    /// The one it was decided for.
+    pub(super) scheme: Scheme,
     /// The rebuilt head, and those octets of the body that were in hand.
     pub(super) request: Buffer,
     /// Reads the rest of the body; `None` when all of it is in `request`.
@@ -44,7 +54,8 @@ pub(super) struct Forward {
 
 /// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
 pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, input: &mut Buffer) -> Plan {
-    let span = match scan.request(input.filled(), &service.limits) {
+    let serving = service.serving();
+    let span = match scan.request(input.filled(), &serving.limits) {
         Ok(Some(span)) => span,
         Ok(None) => return Plan::NeedMore,
         Err(refused) => return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason())),
@@ -52,15 +63,15 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
     scan.reset();
     let mut slots = header_slots();
     let (plan, head_bytes, body) =
-        match parse_scanned_request(input.filled(), span, &mut slots, &service.limits) {
+        match parse_scanned_request(input.filled(), span, &mut slots, &serving.limits) {
             Err(refused) => {
                 return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()));
             }
-            Ok(head) => (decide(service, visitor, &head), head.head_bytes, head.body),
+            Ok(head) => (decide(service, &serving, visitor, &head), head.head_bytes, head.body),
         };
     input.consume(head_bytes);
     match plan {
-        Plan::Forward(mut forward) => match take_body_in_hand(service, &mut forward, body, input) {
+        Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
             Ok(()) => Plan::Forward(forward),
             Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
         },
@@ -68,51 +79,78 @@ pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, in
     }
 }
 
-fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
     service.counters.requests.add(1);
-    let generation = &service.generation;
+    let generation = &serving.generation;
     let handshake = visitor
-        .handshake_site
-        .and_then(|site| Some(Handshake { site, certificate: generation.site_tls(site)? }));
+        .handshake
+        .as_ref()
+        .map(|shaken| Handshake { site: shaken.site_in(generation), certificate: &*shaken.tls });
+    let trusted = visitor.listener.trusts(visitor.peer.ip());
+    let told = match trusted.then(|| Told::read(head.headers())) {
+        None => Told::default(),
+        Some(Ok(told)) => told,
+        Some(Err(bad)) => {
+            return Plan::Answer(Answer::error(service, head, head.reuse, (400, bad.reason()), None));
+        }
+    };
+    let scheme = told.scheme.unwrap_or(visitor.scheme);
+    let authority = told.host.unwrap_or(head.authority());
     let question = Question {
-        scheme: visitor.scheme,
+        scheme,
         handshake,
-        authority: head.authority(),
+        authority,
         method: head.method.as_bytes(),
         target: head.path_and_query(),
     };
     let decision = generation.sites.decide(&question);
+    // Answers of ours carry it, too: the redirect of an alias may be all a browser ever gets there.
+    let hsts = decision.site.and_then(|site| generation.site(site).hsts_on(scheme));
     match decision.action {
         Action::Forward => {}
-        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect)),
-        Action::NotFound => return Plan::Answer(Answer::error(service, head, 404, "no_rule")),
+        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect, hsts)),
+        Action::NotFound => {
+            return Plan::Answer(Answer::error(service, head, head.reuse, (404, "no_rule"), hsts));
+        }
         Action::Refuse(refusal) => {
-            return Plan::Answer(Answer::error(service, head, refusal.status(), refusal.reason()));
+            // A handshake that counts no more is one for every request: the client must begin with a new one.
+            let outdated = handshake.is_some_and(|handshake| handshake.site.is_none());
+            let reuse = if outdated { Reuse::Close } else { head.reuse };
+            let why = (refusal.status(), refusal.reason());
+            // Refused by what the handshake was: it is not this site's to say.
+            let hsts = hsts.filter(|_| refusal.status() == 400);
+            return Plan::Answer(Answer::error(service, head, reuse, why, hsts));
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
     let served = generation.site(site);
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
-        return Plan::Answer(Answer::error(service, head, 413, "body_too_large"));
+        return Plan::Answer(Answer::error(service, head, head.reuse, (413, "body_too_large"), hsts));
     }
     let request_id = service.ids.next();
     let forwarded = Forwarded {
         client: visitor.peer,
-        scheme: visitor.scheme,
-        host: head.authority(),
-        port: generation.outside_port(visitor.scheme),
+        scheme,
+        host: authority,
+        port: generation.outside_port(scheme),
         request_id: &request_id,
-        trusted: false,
+        trusted: trusted.then(|| Hop { scheme: visitor.scheme, host: head.authority() }),
     };
+    let mut normalized = service.target_scratch.borrow_mut();
+    let target = forwarded_target(served, head.path_and_query(), &mut normalized);
+    let sealing = SessionCookies::of(service, served, scheme);
+    let judge = sealing
+        .as_ref()
+        .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.incoming(name, value, out));
     let outbound = Outbound {
-        target: head.path_and_query(),
+        target,
         forwarded: &forwarded,
         body: head.body,
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
-        host: head.authority(),
+        host: authority,
         set: &[],
-        cookies: None,
+        cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
     };
     let mut written = service.scratch.borrow_mut();
     written.clear();
@@ -120,7 +158,9 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
     let mut request = service.local.buffers.at_least(written.len());
     request.append(&written);
     Plan::Forward(Forward {
+        serving: serving.clone(),
         site,
+        scheme,
         request,
         rest: None,
         body: head.body,
@@ -132,12 +172,20 @@ fn decide(service: &Service, visitor: &Visitor, head: &RequestHead<'_, '_>) -> P
     })
 }
 
+/// The target as the site server gets it. `*` has no path to normalize.
+fn forwarded_target<'a>(site: &ServedSite, target: &'a [u8], normalized: &'a mut Vec<u8>) -> &'a [u8] {
+    normalized.clear();
+    match site.path_reading {
+        PathReading::Normalized if write_normalized(target, normalized) => normalized,
+        PathReading::Raw | PathReading::Normalized => target,
+    }
+}
+
 /// Moves what was read of the body behind the head it goes with, so that both leave in one send.
 ///
 /// # Errors
 /// The status and the reason to refuse the request with; nothing was sent by then.
 fn take_body_in_hand(
-    service: &Service,
     forward: &mut Forward,
     body: BodyEnd,
     input: &mut Buffer,
@@ -156,7 +204,7 @@ fn take_body_in_hand(
         }
         BodyEnd::Chunked => {
             let mut reader = BodyReader::new(BodyEnd::Chunked);
-            reader.limit(service.generation.site(forward.site).request_body_bytes_max);
+            reader.limit(forward.serving.generation.site(forward.site).request_body_bytes_max);
             let read = reader.read(input.filled_mut());
             let progress = read.map_err(|broken| (broken.status(), broken.reason()))?;
             let end = progress.end.then(|| reader.trailers());

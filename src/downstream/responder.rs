@@ -3,15 +3,18 @@
 use std::io;
 use std::time::Duration;
 
+use super::service::Service;
+use super::session_cookies::SessionCookies;
 use crate::config::ServedSite;
+use crate::http::cookies::Judge;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{Reply, ResponseHead, write_response};
-use crate::net::{Buffer, Local, Stream};
+use crate::net::{Buffer, Stream};
 use crate::proxy::{Responder, frame_chunk};
 
 pub(super) struct Http1Responder<'a> {
     pub(super) stream: &'a Stream,
-    pub(super) local: &'a Local,
+    pub(super) service: &'a Service,
     pub(super) site: &'a ServedSite,
     pub(super) scheme: Scheme,
     pub(super) version: Version,
@@ -45,7 +48,7 @@ impl Responder for Http1Responder<'_> {
     }
 
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()> {
-        let until = || self.local.clock.after(self.idle);
+        let until = || self.service.local.clock.after(self.idle);
         if last && self.reuse == Reuse::Close {
             self.stream.send_last(bytes, until).await
         } else {
@@ -57,16 +60,21 @@ impl Responder for Http1Responder<'_> {
 impl Http1Responder<'_> {
     fn write(&self, head: &ResponseHead<'_, '_>, body: BodyEnd, out: &mut Vec<u8>) {
         let secure = self.scheme == Scheme::Https;
-        let date = self.local.clock.date();
+        let sealing = SessionCookies::of(self.service, self.site, self.scheme);
+        let judge = sealing
+            .as_ref()
+            .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.outgoing(name, value, out));
+        let date = self.service.local.clock.date();
         let reply = Reply {
             client: self.version,
             reuse: self.reuse,
             body,
             date: &date,
             scheme: self.scheme,
-            session_cookies: if secure { &self.site.session_cookies } else { &[] },
-            cookies: None,
-            hsts: if secure { self.site.hsts.as_deref() } else { None },
+            // Where values are sealed, on HTTP these cookies do not go out at all.
+            session_cookies: if secure || judge.is_some() { &self.site.session_cookies } else { &[] },
+            cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
+            hsts: self.site.hsts_on(self.scheme),
             location: None,
         };
         write_response(out, head, &reply);

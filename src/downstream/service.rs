@@ -7,29 +7,34 @@ use std::sync::Arc;
 
 use monoio::net::TcpStream;
 
-use super::Visitor;
 use super::request_id::RequestIds;
+use super::serving::{Serving, pool_limits, proxy_limits};
+use super::session_cookies::WorkerKeys;
+use super::{LiveSettings, Visitor};
 use super::{handshake, http1};
-use crate::config::Generation;
-use crate::http::{Limits, Scheme};
+use crate::config::{Generation, Timeouts};
+use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, Socket, Stream};
-use crate::proxy::{Proxy, ProxyLimits};
+use crate::proxy::Proxy;
 use crate::tls::Sessions;
-use crate::upstream::{Pool, PoolLimits};
+use crate::upstream::Pool;
 
 pub struct Service {
     pub counters: Arc<Counters>,
-    pub(super) generation: Arc<Generation>,
+    // Never borrowed across an await.
+    serving: RefCell<Rc<Serving>>,
     pub(super) proxy: Proxy,
     pub(super) local: Local,
-    pub(super) limits: Limits,
     pub(super) ids: RequestIds,
     // Heads and answers are written here first; never held across an await.
     pub(super) scratch: RefCell<Vec<u8>>,
+    // Targets are normalized here; likewise.
+    pub(super) target_scratch: RefCell<Vec<u8>>,
+    pub(super) keys: WorkerKeys,
     worker: usize,
     open: Rc<Cell<usize>>,
-    connections_max: usize,
+    workers: usize,
     draining: Cell<bool>,
 }
 
@@ -38,49 +43,56 @@ pub struct Service {
 const SESSIONS_SWEPT: usize = 256;
 
 impl Service {
+    /// `workers`: how many there are; this one is number `worker`.
     pub fn new(
-        worker: usize,
+        (worker, workers): (usize, usize),
         generation: Arc<Generation>,
         counters: Arc<Counters>,
-        connections_max: usize,
         local: Local,
     ) -> Service {
-        let config = &generation.config;
-        let limits = Limits {
-            head_bytes_max: config.limits.request_head_bytes_max,
-            headers_max: config.limits.headers_max,
-            target_bytes_max: config.limits.request_head_bytes_max / 2,
-        };
-        let pool_limits = PoolLimits {
-            idle_max: config.upstream_pool.idle_per_worker,
-            idle_timeout: config.upstream_pool.idle_timeout,
-            connect_timeout: config.timeouts.upstream_connect,
-        };
-        let proxy_limits = ProxyLimits {
-            response: Limits::default(),
-            response_head: config.timeouts.response_head,
-            body_idle: config.timeouts.body_idle,
-            tunnel_idle: config.timeouts.tunnel_idle,
-        };
-        let pool = Pool::new(&generation.endpoints, pool_limits, local.clone());
+        let pool = Pool::new(pool_limits(&generation), local.clone());
+        let limits = proxy_limits(&generation);
+        counters.generation.set(generation.number);
+        let keys = WorkerKeys::default();
+        keys.refresh(&generation.sealing);
         Service {
-            proxy: Proxy::new(pool, proxy_limits, local.clone(), counters.clone()),
-            generation,
+            serving: RefCell::new(Rc::new(Serving::new(generation, &pool))),
+            proxy: Proxy::new(pool, limits, local.clone(), counters.clone()),
             local,
-            limits,
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
+            target_scratch: RefCell::default(),
+            keys,
             worker,
             open: Rc::default(),
-            connections_max,
+            workers,
             draining: Cell::new(false),
             counters,
         }
     }
 
+    /// Serves with another generation from here on: new connections, and open ones from their next request
+    /// on. What runs ends as it began; connections to site servers that stay are kept.
+    pub fn install(&self, generation: Arc<Generation>) {
+        self.proxy.set_limits(proxy_limits(&generation));
+        self.counters.generation.set(generation.number);
+        self.keys.refresh(&generation.sealing);
+        let serving = Rc::new(Serving::new(generation, self.proxy.pool()));
+        self.serving.replace(serving);
+    }
+
+    pub(super) fn serving(&self) -> Rc<Serving> {
+        self.serving.borrow().clone()
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.serving.borrow().generation.config.timeouts
+    }
+
     /// Whether accepting must wait until a connection ends.
     pub fn is_full(&self) -> bool {
-        self.open.get() >= self.connections_max
+        let all = self.serving.borrow().generation.config.limits.connections_max;
+        self.open.get() >= all.div_ceil(self.workers)
     }
 
     pub fn connections_open(&self) -> usize {
@@ -110,9 +122,10 @@ impl Service {
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
         self.counters.sends.set(self.local.sends());
+        self.keys.refresh(&self.serving.borrow().generation.sealing);
         // One worker is enough for what all share.
         if self.worker == 0 {
-            match &self.generation.sessions {
+            match &self.serving.borrow().generation.sessions {
                 Sessions::Cache { cache, clock } => {
                     cache.sweep(clock.now().monotonic, SESSIONS_SWEPT);
                 }
@@ -123,20 +136,20 @@ impl Service {
     }
 
     /// Runs one client's connection to its end.
-    pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+    pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, scheme: Scheme, listener: LiveSettings) {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Socket::accepted(stream, &self.local);
         match scheme {
             Scheme::Http => {
-                let visitor = Visitor { peer, scheme, handshake_site: None };
+                let visitor = Visitor { peer, listener, scheme, handshake: None };
                 http1::serve(self, &Stream::Plain(socket), visitor).await;
             }
             Scheme::Https => {
                 // What a handshake needs is given back when it is over.
                 let shaken = self.local.futures.place(|| handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
-                    let visitor = Visitor { peer, scheme, handshake_site: Some(site) };
+                    let visitor = Visitor { peer, listener, scheme, handshake: Some(site) };
                     http1::serve(self, &Stream::Tls(tls), visitor).await;
                 }
             }

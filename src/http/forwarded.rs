@@ -13,21 +13,29 @@ const PSEUDONYM: &str = "portcullis";
 /// What we know about a visitor, to be told to the site server.
 ///
 /// Inbound fields of these names are dropped. From a `trusted` peer (a proxy of the operator's own) `X-Forwarded-For`
-/// and `Forwarded` are appended to and the others are kept as they came; of several only the last, which is the one
-/// nearest to us. `Via` is appended to for everybody: it says how a message came, not who sent it.
+/// and `Forwarded` are appended to, and port and identifier are kept as they came; of several only the last, which is
+/// the one nearest to us. `Via` is appended to for everybody: it says how a message came, not who sent it.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded<'a> {
     /// Who connected to us; an IPv4-mapped address is written as IPv4.
     pub client: SocketAddr,
+    /// The one the request was decided for: of a trusted peer, what it [told](super::told::Told).
     pub scheme: Scheme,
-    /// The authority the visitor asked for, with its port when it had one.
+    /// The authority the request was decided for, with its port when it had one.
     pub host: &'a [u8],
     /// The port the visitor used.
     pub port: u16,
     /// Visible ASCII; one for each request.
     pub request_id: &'a [u8],
-    /// Whether the peer is one whose word counts.
-    pub trusted: bool,
+    /// The peer is one whose word counts; how it came to us itself is what our own element of `Forwarded` says.
+    pub trusted: Option<Hop<'a>>,
+}
+
+/// Scheme and authority of a request as it reached us.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    pub scheme: Scheme,
+    pub host: &'a [u8],
 }
 
 /// The inbound fields of this family, gathered in the one pass over a head.
@@ -36,8 +44,6 @@ pub struct Inbound<'b> {
     via: bool,
     forwarded: bool,
     forwarded_for: bool,
-    proto: Option<&'b [u8]>,
-    host: Option<&'b [u8]>,
     port: Option<&'b [u8]>,
     request_id: Option<&'b [u8]>,
 }
@@ -50,8 +56,6 @@ impl<'b> Inbound<'b> {
             FieldName::Via => self.via = true,
             FieldName::Forwarded => self.forwarded = true,
             FieldName::ForwardedFor => self.forwarded_for = true,
-            FieldName::ForwardedProto => self.proto = Some(value),
-            FieldName::ForwardedHost => self.host = Some(value),
             FieldName::ForwardedPort => self.port = Some(value),
             FieldName::RequestId => self.request_id = Some(value),
             _ => {}
@@ -64,8 +68,11 @@ impl Forwarded<'_> {
     /// version it came in.
     pub fn write(&self, out: &mut Vec<u8>, inbound: &Inbound<'_>, headers: &[Header<'_>], received: Version) {
         let ip = self.client.ip().to_canonical();
-        let scheme = self.scheme.as_str().as_bytes();
-        let kept = if self.trusted { *inbound } else { Inbound { via: inbound.via, ..Inbound::default() } };
+        let kept = if self.trusted.is_some() {
+            *inbound
+        } else {
+            Inbound { via: inbound.via, ..Inbound::default() }
+        };
 
         out.extend_from_slice(b"X-Forwarded-For: ");
         if kept.forwarded_for {
@@ -73,9 +80,9 @@ impl Forwarded<'_> {
         }
         let written = write_ip(out, ip);
         out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
-        out.extend_from_slice(kept.proto.unwrap_or(scheme));
+        out.extend_from_slice(self.scheme.as_str().as_bytes());
         out.extend_from_slice(b"\r\nX-Forwarded-Host: ");
-        out.extend_from_slice(kept.host.unwrap_or(self.host));
+        out.extend_from_slice(self.host);
         out.extend_from_slice(b"\r\nX-Forwarded-Port: ");
         match kept.port {
             Some(port) => out.extend_from_slice(port),
@@ -91,12 +98,13 @@ impl Forwarded<'_> {
         out.extend_from_slice(open);
         out.extend_from_within(written);
         out.extend_from_slice(close);
-        if !self.host.is_empty() {
+        let hop = self.trusted.unwrap_or(Hop { scheme: self.scheme, host: self.host });
+        if !hop.host.is_empty() {
             out.extend_from_slice(b";host=");
-            write_token_or_quoted(out, self.host);
+            write_token_or_quoted(out, hop.host);
         }
         out.extend_from_slice(b";proto=");
-        out.extend_from_slice(scheme);
+        out.extend_from_slice(hop.scheme.as_str().as_bytes());
 
         out.extend_from_slice(b"\r\nX-Request-Id: ");
         out.extend_from_slice(kept.request_id.unwrap_or(self.request_id));
@@ -172,27 +180,6 @@ fn write_token_or_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
 }
 
-/// The scheme a trusted peer says the visitor used: the last `X-Forwarded-Proto`, else `proto` of the last element of
-/// the last `Forwarded` (RFC 7239 §5.4). `None` when neither says `http` or `https`.
-pub fn scheme_from(headers: &[Header<'_>]) -> Option<Scheme> {
-    let last = |name| headers.iter().rev().find(|header| FieldName::of(header.name.as_bytes()) == name);
-    if let Some(proto) = last(FieldName::ForwardedProto) {
-        return proto
-            .value
-            .rsplit(|&byte| byte == b',')
-            .next()
-            .map(super::field::trim)
-            .and_then(Scheme::parse);
-    }
-    // Commas and semicolons inside quotes do not matter here: they only split a value we are not looking for.
-    let element = last(FieldName::Forwarded)?.value.rsplit(|&byte| byte == b',').next()?;
-    element.split(|&byte| byte == b';').map(super::field::trim).find_map(|pair| {
-        let value = pair.split_at_checked(6).filter(|(key, _)| key.eq_ignore_ascii_case(b"proto="))?.1;
-        let unquoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value);
-        Scheme::parse(unquoted)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +197,7 @@ mod tests {
             host: host.as_bytes(),
             port: 8443,
             request_id: b"r-1",
-            trusted,
+            trusted: trusted.then_some(Hop { scheme: Scheme::Http, host: b"inside.example" }),
         };
         let mut out = Vec::new();
         forwarded.write(&mut out, &inbound, &headers, Version::Http11);
@@ -268,29 +255,10 @@ mod tests {
         let text = write("192.0.2.7:5", "example.com", true, &INBOUND);
         assert_eq!(
             text,
-            "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\nX-Forwarded-Proto: http\r\n\
-             X-Forwarded-Host: inner.example\r\nX-Forwarded-Port: 81\r\n\
-             Forwarded: for=10.0.0.1, for=192.0.2.7;host=example.com;proto=https\r\n\
+            "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 192.0.2.7\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Host: example.com\r\nX-Forwarded-Port: 81\r\n\
+             Forwarded: for=10.0.0.1, for=192.0.2.7;host=inside.example;proto=http\r\n\
              X-Request-Id: theirs\r\nVia: 1.0 fred, 1.1 p.example, 1.1 portcullis\r\n"
         );
-    }
-
-    #[test]
-    fn reads_the_scheme_nearest_to_us() {
-        let scheme = |headers: &[(&'static str, &'static str)]| {
-            let headers: Vec<_> =
-                headers.iter().map(|(name, value)| Header { name, value: value.as_bytes() }).collect();
-            scheme_from(&headers)
-        };
-        assert_eq!(scheme(&[]), None);
-        assert_eq!(scheme(&[("X-Forwarded-Proto", "HTTPS")]), Some(Scheme::Https));
-        assert_eq!(
-            scheme(&[("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")]),
-            Some(Scheme::Http)
-        );
-        assert_eq!(scheme(&[("X-Forwarded-Proto", "https, http")]), Some(Scheme::Http));
-        assert_eq!(scheme(&[("X-Forwarded-Proto", "ftp"), ("Forwarded", "proto=https")]), None);
-        assert_eq!(scheme(&[("Forwarded", "proto=http, for=1;Proto=\"https\"")]), Some(Scheme::Https));
-        assert_eq!(scheme(&[("Forwarded", "proto=https, for=1")]), None);
     }
 }

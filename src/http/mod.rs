@@ -20,13 +20,17 @@ pub mod forwarded;
 pub mod framing;
 pub mod hop_by_hop;
 pub mod location;
+pub mod network;
 pub mod status;
+pub mod told;
 
 pub use date::HttpDate;
 pub use field::{FieldName, FieldSink};
-pub use forwarded::Forwarded;
+pub use forwarded::{Forwarded, Hop};
 pub use framing::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme, Version};
 pub use hop_by_hop::{BadConnection, ConnectionOptions};
+pub use network::{BadNetwork, Network};
+pub use told::{BadTold, Told};
 
 /// A field line: `name` as spelled (a token), `value` without the white space around it.
 pub use httparse::Header;

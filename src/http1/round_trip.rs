@@ -15,7 +15,7 @@ static FORWARDED: Forwarded<'static> = Forwarded {
     host: b"a.example:8443",
     port: 8443,
     request_id: b"r",
-    trusted: false,
+    trusted: None,
 };
 
 /// What a request means to the site server; fields of ours and of the hop left out.

@@ -83,7 +83,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, outbound: &O
                     .map(|header| header.value);
                 out.field_with(name, &mut |out| write_cookie(out, &mut values, outbound.cookies));
             }
-            FieldName::FrontEnd if outbound.forwarded.trusted => out.field(name, header.value),
+            FieldName::FrontEnd if outbound.forwarded.trusted.is_some() => out.field(name, header.value),
             // A list of what the trailers hold means something only while there are chunks to carry them.
             FieldName::Trailer if outbound.body == BodyEnd::Chunked && !head.connection.nominates(name) => {
                 out.field(name, header.value);

@@ -6,7 +6,7 @@ use super::super::http2_request::request_from_http2;
 use super::super::request::{header_slots, parse_request};
 use super::*;
 use crate::http::cookies::Verdict;
-use crate::http::{Header, Limits, Scheme};
+use crate::http::{Header, Hop, Limits, Scheme};
 
 static STRANGER: Forwarded<'static> = Forwarded {
     client: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 50000),
@@ -14,9 +14,10 @@ static STRANGER: Forwarded<'static> = Forwarded {
     host: b"example.com",
     port: 443,
     request_id: b"r-1",
-    trusted: false,
+    trusted: None,
 };
-static TRUSTED: Forwarded<'static> = Forwarded { trusted: true, ..STRANGER };
+static TRUSTED: Forwarded<'static> =
+    Forwarded { trusted: Some(Hop { scheme: Scheme::Https, host: b"example.com" }), ..STRANGER };
 
 const FAMILY: &str = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: example.com\r\n\
     X-Forwarded-Port: 443\r\nForwarded: for=192.0.2.7;host=example.com;proto=https\r\nX-Request-Id: r-1\r\n\
@@ -64,7 +65,7 @@ fn fields_that_could_pass_for_ours_end_here() {
         "X-Forwarded-For: 2, 192.0.2.7\r\n",
         "X-Forwarded-Ssl: on\r\n",
         "X-Real-IP: 3\r\n",
-        "X-Forwarded-Host: evil\r\n",
+        "X-Forwarded-Host: example.com\r\n",
     ] {
         assert!(trusted.contains(line), "{line}: {trusted}");
     }

@@ -14,11 +14,13 @@ use crate::http::{BodyEnd, Limits, Reuse};
 use crate::http1::RequestKind;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
-use crate::upstream::{ConnectFailure, Connection, Pool, Wanted};
+use crate::upstream::{ConnectFailure, Connection, Pool, Upstreams, Wanted};
 
 /// What an exchange is about, besides its bytes.
 pub struct Exchange<'a> {
-    /// The site's servers; never empty.
+    /// The site servers of the generation that decided.
+    pub all: &'a Upstreams,
+    /// Those of the site; never empty.
     pub upstreams: &'a [UpstreamId],
     /// What the response's framing depends on.
     pub kind: RequestKind,
@@ -40,7 +42,7 @@ pub struct ProxyLimits {
 /// The worker's way to the site servers.
 pub struct Proxy {
     pub(super) local: Local,
-    pub(super) limits: ProxyLimits,
+    limits: Cell<ProxyLimits>,
     pub(super) counters: Arc<Counters>,
     pool: Pool,
     // Heads are written here and copied in front of bodies at once; never held across an await.
@@ -51,7 +53,24 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new(pool: Pool, limits: ProxyLimits, local: Local, counters: Arc<Counters>) -> Proxy {
-        Proxy { local, limits, counters, pool, scratch: RefCell::default(), turn: Cell::new(0) }
+        Proxy {
+            local,
+            limits: Cell::new(limits),
+            counters,
+            pool,
+            scratch: RefCell::default(),
+            turn: Cell::new(0),
+        }
+    }
+
+    /// Those of the generation that serves.
+    pub fn limits(&self) -> ProxyLimits {
+        self.limits.get()
+    }
+
+    /// For exchanges under way, too, from their next wait on.
+    pub fn set_limits(&self, limits: ProxyLimits) {
+        self.limits.set(limits);
     }
 
     pub fn pool(&self) -> &Pool {
@@ -72,7 +91,7 @@ impl Proxy {
         let whole = request.mark();
         let mut wanted = Wanted::Any;
         loop {
-            let connection = match self.connect(exchange.upstreams, wanted).await {
+            let connection = match self.connect(exchange, wanted).await {
                 Ok(connection) => connection,
                 Err(failure) => return self.failed(failure),
             };
@@ -121,7 +140,7 @@ impl Proxy {
         responder: &mut R,
     ) -> (Result<super::relay::Relayed, Stopped>, bool) {
         let upstream = &connection.socket;
-        let idle = self.limits.body_idle;
+        let idle = self.limits().body_idle;
         // A server that answers before it has read the request may close: what it said is there to read.
         let sent = upstream.send(request, || self.local.clock.after(idle)).await;
         let answered = Cell::new(false);
@@ -147,12 +166,14 @@ impl Proxy {
         }
     }
 
-    async fn connect(&self, upstreams: &[UpstreamId], wanted: Wanted) -> Result<Connection, Failure> {
+    async fn connect(&self, exchange: &Exchange<'_>, wanted: Wanted) -> Result<Connection, Failure> {
+        let upstreams = exchange.upstreams;
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut failure = Failure::NoUpstream;
         for step in 0..upstreams.len() {
-            match self.pool.checkout(upstreams[(turn.wrapping_add(step)) % upstreams.len()], wanted).await {
+            let id = upstreams[turn.wrapping_add(step) % upstreams.len()];
+            match self.pool.checkout(exchange.all, id, wanted).await {
                 Ok(connection) => {
                     let counter = match connection.reused {
                         true => &self.counters.upstream_reuses,

@@ -117,7 +117,7 @@ impl Proxy {
     async fn receive_more(&self, upstream: &Socket, buffer: &mut Buffer) -> io::Result<usize> {
         loop {
             *buffer = Buffer::default();
-            upstream.readable(self.local.clock.after(self.limits.body_idle)).await?;
+            upstream.readable(self.local.clock.after(self.limits().body_idle)).await?;
             *buffer = self.local.buffers.large();
             buffer.reset(HEADROOM, TAILROOM);
             if let Some(received) = upstream.receive_now(buffer)? {
@@ -134,7 +134,7 @@ impl Proxy {
         responder: &mut R,
         buffer: &mut Buffer,
     ) -> Result<Begun, Stopped> {
-        let until = self.local.clock.after(self.limits.response_head);
+        let until = self.local.clock.after(self.limits().response_head);
         let mut silent = true;
         let mut interims = 0;
         loop {
@@ -176,7 +176,7 @@ impl Proxy {
         buffer: &mut Buffer,
     ) -> Result<Step, Failure> {
         let mut slots = header_slots();
-        let parsed = parse_response(buffer.filled(), &mut slots, exchange.kind, &self.limits.response);
+        let parsed = parse_response(buffer.filled(), &mut slots, exchange.kind, &self.limits().response);
         let Some(head) = parsed.map_err(|_| Failure::BadResponse)? else {
             return Ok(Step::NeedMore);
         };
@@ -219,7 +219,7 @@ impl Proxy {
             match upstream.receive_now(buffer) {
                 Ok(Some(1..)) => {}
                 Ok(None) => {
-                    let until = self.local.clock.after(self.limits.body_idle);
+                    let until = self.local.clock.after(self.limits().body_idle);
                     // Waiting for readiness holds no bytes, so that it may be given up.
                     let mut ready = pin!(upstream.readable(until));
                     let mut pause = pin!(self.local.sleep(GATHER_PAUSE));

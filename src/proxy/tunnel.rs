@@ -20,7 +20,7 @@ impl Proxy {
         mut to_upstream: Buffer,
     ) {
         let server = &upstream.socket;
-        let idle = || self.local.clock.after(self.limits.tunnel_idle);
+        let idle = || self.local.clock.after(self.limits().tunnel_idle);
         let down = async {
             client.send(&mut to_client, idle).await?;
             loop {

@@ -9,4 +9,4 @@ mod connect;
 mod pool;
 
 pub use connect::ConnectFailure;
-pub use pool::{Connection, Pool, PoolLimits, Wanted};
+pub use pool::{Connection, Pool, PoolLimits, Upstreams, Wanted};

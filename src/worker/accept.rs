@@ -13,7 +13,7 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Listener, Ring};
-use crate::downstream::Service;
+use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 
 /// Accepts waiting in the ring for each listener, in place of one that is asked again and again.
@@ -54,24 +54,38 @@ impl Stop {
 
 /// # Errors
 /// When the socket cannot be given to the ring.
-pub(super) fn start(listener: Listener, ring: Ring, service: &Rc<Service>, stop: &Stop) -> io::Result<()> {
+pub(super) fn start(
+    listener: Listener,
+    ring: Ring,
+    service: &Rc<Service>,
+    stop: &Stop,
+    settings: &LiveSettings,
+) -> io::Result<()> {
     // The ring waits on blocking sockets itself; epoll needs them to say that they would block.
     listener.socket.set_nonblocking(ring == Ring::Epoll)?;
-    let socket = Rc::new(TcpListener::from_std(listener.socket)?);
+    let socket = TcpListener::from_std(listener.socket)?;
+    let open = Rc::new(Open { socket, scheme: listener.scheme, settings: settings.clone() });
     for _ in 0..IN_FLIGHT {
         stop.running.set(stop.running.get() + 1);
-        monoio::spawn(accept_loop(socket.clone(), listener.scheme, service.clone(), stop.clone()));
+        monoio::spawn(accept_loop(open.clone(), service.clone(), stop.clone()));
     }
     Ok(())
 }
 
-async fn accept_loop(listener: Rc<TcpListener>, scheme: Scheme, service: Rc<Service>, stop: Stop) {
-    accept_until_stopped(&listener, scheme, &service, &stop).await;
+/// A listener in the ring.
+struct Open {
+    socket: TcpListener,
+    scheme: Scheme,
+    settings: LiveSettings,
+}
+
+async fn accept_loop(listener: Rc<Open>, service: Rc<Service>, stop: Stop) {
+    accept_until_stopped(&listener, &service, &stop).await;
     drop(listener);
     stop.running.set(stop.running.get() - 1);
 }
 
-async fn accept_until_stopped(listener: &TcpListener, scheme: Scheme, service: &Rc<Service>, stop: &Stop) {
+async fn accept_until_stopped(listener: &Open, service: &Rc<Service>, stop: &Stop) {
     while !stop.asked.get() {
         if service.is_full() {
             service.counters.accepts_paused.add(1);
@@ -79,8 +93,8 @@ async fn accept_until_stopped(listener: &TcpListener, scheme: Scheme, service: &
             continue;
         }
         let handle = stop.canceller.borrow().handle();
-        match listener.cancelable_accept(handle).await {
-            Ok((stream, peer)) => accepted(stream, peer, scheme, service),
+        match listener.socket.cancelable_accept(handle).await {
+            Ok((stream, peer)) => accepted(stream, peer, listener, service),
             Err(_) if stop.asked.get() => return,
             Err(error) if out_of_descriptors(&error) => {
                 service.counters.accepts_paused.add(1);
@@ -92,12 +106,14 @@ async fn accept_until_stopped(listener: &TcpListener, scheme: Scheme, service: &
     }
 }
 
-fn accepted(stream: TcpStream, peer: SocketAddr, scheme: Scheme, service: &Rc<Service>) {
+fn accepted(stream: TcpStream, peer: SocketAddr, listener: &Open, service: &Rc<Service>) {
+    // Not the listener itself, which is closed when a drain begins.
+    let (scheme, settings) = (listener.scheme, listener.settings.clone());
     let service = service.clone();
     let counters = service.counters.clone();
     let open = service.open_connection();
     monoio::spawn(async move {
-        let connection = pin!(service.serve(stream, peer, scheme));
+        let connection = pin!(service.serve(stream, peer, scheme, settings));
         if contained(connection).await.is_err() {
             counters.connections_panicked.add(1);
             tracing::error!(client = %peer, "a defect ended a connection; others are not affected");

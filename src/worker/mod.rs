@@ -6,13 +6,14 @@
 //!
 //! ```text
 //! serving --Drain--> draining --no connection left, or the deadline--> ended
+//!    └─Install─┘
 //! ```
 
 mod accept;
 mod runtime;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use monoio::io::AsyncReadRent;
 
 use crate::config::Generation;
-use crate::downstream::Service;
+use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
@@ -34,12 +35,13 @@ pub use runtime::Ring;
 /// Everything a worker starts with.
 pub struct Worker {
     pub index: usize,
+    /// How many workers there are.
+    pub count: usize,
     /// The core it is pinned to; `None` when there are more workers than cores allowed.
     pub core: Option<usize>,
     pub ring: Ring,
     pub listeners: Vec<Listener>,
     pub generation: Arc<Generation>,
-    pub connections_max: usize,
     pub counters: Arc<Counters>,
     pub orders: Receiver<Order>,
     /// A byte here says that there are orders; its end, that the process wants the worker gone.
@@ -49,12 +51,15 @@ pub struct Worker {
 /// A bound and listening socket of this worker alone.
 pub struct Listener {
     pub scheme: Scheme,
+    /// As bound.
+    pub address: SocketAddr,
     pub socket: TcpListener,
 }
 
 /// What `control` tells a worker.
-#[derive(Clone, Copy, Debug)]
 pub enum Order {
+    /// Serve with this generation from here on; accept on these listeners, too, and no more on those.
+    Install { generation: Arc<Generation>, add: Vec<Listener>, remove: Vec<(Scheme, SocketAddr)> },
     /// Accept no more, finish what runs, end at the moment given.
     Drain(Instant),
 }
@@ -66,6 +71,11 @@ pub enum Report {
         worker: usize,
         ring: Ring,
         failed: Vec<(Ring, io::Error)>,
+    },
+    /// It serves with the generation of this number.
+    Installed {
+        worker: usize,
+        generation: u64,
     },
     /// It could not start or go on.
     Failed {
@@ -111,30 +121,76 @@ impl Worker {
             rustix::thread::sched_setaffinity(None, &set)?;
         }
         let local = Local::new();
-        let service = Rc::new(Service::new(
-            self.index,
-            self.generation,
-            self.counters,
-            self.connections_max,
-            local.clone(),
-        ));
-        let stop = accept::Stop::new();
-        for listener in self.listeners {
-            accept::start(listener, ring, &service, &stop)?;
-        }
+        let place = (self.index, self.count);
+        let generation = self.generation;
+        let service = Rc::new(Service::new(place, generation.clone(), self.counters, local.clone()));
+        let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
+        accepting.start(self.listeners, &generation)?;
         monoio::spawn(tick(local, service.clone()));
         report(Report::Started { worker: self.index, ring, failed });
 
         let mut wake = wake_stream(self.wake, ring)?;
-        let deadline = wait_for_drain(&mut wake, &self.orders).await;
-        stop.now();
+        let deadline = loop {
+            match next_order(&mut wake, &self.orders).await {
+                Some(Order::Install { generation, add, remove }) => {
+                    service.install(generation.clone());
+                    accepting.stop(|listener| remove.contains(listener));
+                    accepting.update(&generation);
+                    accepting.start(add, &generation)?;
+                    report(Report::Installed { worker: self.index, generation: generation.number });
+                }
+                Some(Order::Drain(deadline)) => break deadline,
+                None => break Instant::now(),
+            }
+        };
+        let stopped = accepting.stop(|_| true);
         service.drain();
-        while (service.connections_open() > 0 || !stop.is_done()) && Instant::now() < deadline {
+        while (service.connections_open() > 0 || stopped.iter().any(|stop| !stop.is_done()))
+            && Instant::now() < deadline
+        {
             monoio::time::sleep(DRAIN_LOOK).await;
         }
         // What was counted since the last tick.
         service.sweep();
         Ok(service.connections_open())
+    }
+}
+
+/// The worker's listeners, each with what ends its accepting.
+struct Accepting {
+    ring: Ring,
+    service: Rc<Service>,
+    listeners: Vec<((Scheme, SocketAddr), accept::Stop, LiveSettings)>,
+}
+
+impl Accepting {
+    fn start(&mut self, listeners: Vec<Listener>, generation: &Generation) -> io::Result<()> {
+        for listener in listeners {
+            let key = (listener.scheme, listener.address);
+            let stop = accept::Stop::new();
+            let settings = LiveSettings::default();
+            settings.update(key, generation);
+            accept::start(listener, self.ring, &self.service, &stop, &settings)?;
+            self.listeners.push((key, stop, settings));
+        }
+        Ok(())
+    }
+
+    /// What a generation says of the listeners there are holds from here on.
+    fn update(&self, generation: &Generation) {
+        for (key, _, settings) in &self.listeners {
+            settings.update(*key, generation);
+        }
+    }
+
+    /// Stops the listeners that are `meant`; they close when their accepts have been taken back.
+    fn stop(&mut self, meant: impl Fn(&(Scheme, SocketAddr)) -> bool) -> Vec<accept::Stop> {
+        let stopped = self.listeners.extract_if(.., |(key, ..)| meant(key));
+        let stopped: Vec<_> = stopped.map(|(_, stop, _)| stop).collect();
+        for stop in &stopped {
+            stop.now();
+        }
+        stopped
     }
 }
 
@@ -155,19 +211,18 @@ fn wake_stream(wake: UnixStream, ring: Ring) -> io::Result<monoio::net::UnixStre
     monoio::net::UnixStream::from_std(wake)
 }
 
-/// Works off orders until one says to drain; returns when the drain must have ended.
-async fn wait_for_drain(wake: &mut monoio::net::UnixStream, orders: &Receiver<Order>) -> Instant {
-    let mut bytes = vec![0u8; 16];
+/// Waits for an order; `None`: the process wants the worker gone.
+async fn next_order(wake: &mut monoio::net::UnixStream, orders: &Receiver<Order>) -> Option<Order> {
     loop {
-        let (read, back) = wake.read(bytes).await;
-        bytes = back;
+        // Each order comes with a byte, so that none is left when the bytes are read.
         match orders.try_recv() {
-            Ok(Order::Drain(deadline)) => return deadline,
+            Ok(order) => return Some(order),
             Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => return Instant::now(),
+            Err(TryRecvError::Disconnected) => return None,
         }
+        let (read, _) = wake.read(vec![0u8; 16]).await;
         if !matches!(read, Ok(1..)) {
-            return Instant::now();
+            return None;
         }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use portcullis::dispatch::{
     Alias, Covers, Element, Handshake, Place, Ports, Question, Rule, Scheme, SiteId, SiteRules, Sites, Ssl,
-    Unmatched,
+    Unmatched, write_normalized,
 };
-use portcullis::http::{BodyEnd, Forwarded, Limits, Reuse, Version};
+use portcullis::http::{BodyEnd, Forwarded, Header, Limits, Reuse, Told, Version};
 use portcullis::http1::{
     BodyReader, Outbound, Reply, RequestKind, header_slots, parse_request, parse_response, write_request,
     write_response,
 };
+use portcullis::sealing::{Binding, KEY_RANDOM_BYTES, Keys, NONCE_BYTES};
 use serde_json::Value;
 
 /// The system's allocator, with a count for each thread.
@@ -182,7 +183,7 @@ fn every_kind_of_decision_allocates_nothing() {
         b"/a/../../b",
         b"*",
     ];
-    for handshake in [None, Some(Handshake { site: SiteId(0), certificate: &All })] {
+    for handshake in [None, Some(Handshake { site: Some(SiteId(0)), certificate: &All })] {
         for scheme in [Scheme::Http, Scheme::Https] {
             for host in hosts {
                 for method in ["GET", "POST"] {
@@ -227,7 +228,7 @@ fn heads_are_read_and_written_without_allocating() {
             host: head.authority(),
             port: 443,
             request_id: b"0123456789abcdef",
-            trusted: false,
+            trusted: None,
         };
         written.clear();
         write_request(&mut written, &head, &Outbound::new(&head, &forwarded));
@@ -245,6 +246,48 @@ fn heads_are_read_and_written_without_allocating() {
     };
     exchange();
     assert_eq!(allocations(|| (0..100).for_each(|_| exchange())), 0);
+}
+
+#[test]
+fn session_cookies_are_sealed_and_opened_without_allocating() {
+    let keys = Keys::new(0, &[7; KEY_RANDOM_BYTES]);
+    let binding = Binding::of("example", "z_sid");
+    let value = [b'v'; 300];
+    let (mut sealed, mut opened) = (Vec::with_capacity(1024), Vec::with_capacity(1024));
+    let mut number = 0u64;
+    let mut both = || {
+        number += 1;
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..8].copy_from_slice(&number.to_le_bytes());
+        sealed.clear();
+        opened.clear();
+        assert!(keys.seal(&binding, nonce, &value, &mut sealed));
+        assert!(keys.open(&binding, &sealed, &mut opened) && opened == value);
+        sealed.truncate(100);
+        assert!(!keys.open(&binding, &sealed, &mut opened));
+    };
+    both();
+    assert_eq!(allocations(|| (0..100).for_each(|_| both())), 0);
+}
+
+#[test]
+fn a_trusted_peer_is_read_and_a_path_normalized_without_allocating() {
+    let fields = [
+        ("Forwarded", "for=192.0.2.1;host=\"a.test:8443\", for=10.0.0.1;proto=https;host=a.test"),
+        ("X-Forwarded-Proto", "http, https"),
+        ("X-Forwarded-Host", "A.test"),
+    ];
+    let headers = fields.map(|(name, value)| Header { name, value: value.as_bytes() });
+    let mut out = Vec::with_capacity(1024);
+    let count = allocations(|| {
+        for _ in 0..100 {
+            let told = Told::read(&headers).expect("one meaning");
+            assert_eq!(told.scheme, Some(Scheme::Https));
+            out.clear();
+            assert!(write_normalized(b"/a/../%62/c+d%20e/%2e%2e?x=/../", &mut out));
+        }
+    });
+    assert_eq!(count, 0);
 }
 
 #[test]

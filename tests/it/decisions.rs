@@ -227,3 +227,63 @@ fn session_cookies_gain_secure_over_https() {
     let page = Client::http(server.http()).get("one.test", "/");
     assert_eq!(page.all("set-cookie"), ["z_sid=1; Path=/; HttpOnly", "other=2; Path=/"]);
 }
+
+#[test]
+fn the_site_server_gets_the_path_as_received_or_as_rules_read_it() {
+    let upstream = Upstream::saying("served");
+    let raw = site("raw", &["raw.test"], &upstream) + RULES;
+    let normalized =
+        site("normalized", &["normalized.test"], &upstream) + "path_reading = \"normalized\"\n" + RULES;
+    let server = Server::start(&(raw + &normalized));
+    let mut client = Client::http(server.http());
+    for (target, read) in [
+        ("/any/x", "/any/x"),
+        ("/any/%7ex/../%2e%2e/y+z%20?q=/../%7e", "/any/%2E%2E/y%20z%20?q=/../%7e"),
+        ("/true/../any/caf%c3%a9//", "/any/caf%C3%A9//"),
+        ("http://normalized.test/any/%61", "/any/a"),
+    ] {
+        for (host, expected) in [("raw.test", target), ("normalized.test", read)] {
+            let target = target.replace("normalized.test", host);
+            assert_eq!(client.get(host, &target).status(), 200, "{host} {target}");
+            let seen = upstream.requests().pop().expect("a request");
+            assert_eq!(
+                seen.target(),
+                expected.trim_start_matches("http://normalized.test"),
+                "{host} {target}"
+            );
+        }
+    }
+    client.send("OPTIONS * HTTP/1.1\r\nHost: normalized.test\r\n\r\n");
+    assert_eq!(client.response().status(), 200);
+    assert_eq!(upstream.requests().pop().expect("a request").target(), "*");
+    // Redirects have the target as it was asked for.
+    let redirect = client.get("normalized.test", "/any/../%74rue/x");
+    let expected = format!("https://normalized.test:{}/any/../%74rue/x", server.https().port());
+    assert_eq!(redirect.field("location"), Some(expected.as_str()));
+}
+
+#[test]
+fn hsts_comes_with_answers_of_ours_too() {
+    let upstream = Upstream::script(|_| Ok(()));
+    let keys = "aliases = [\"www.one.test\"]\nhsts = { max_age = \"1d\" }\nrequest_body_bytes = \"1B\"\n\
+                unmatched = \"not_found\"\ndispatch = [{ name = \"any\", path = \"/any\", ssl = \"any\" }]\n";
+    let server = Server::start(&(site("one", &["one.test"], &upstream) + keys));
+    let get = |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let post = "POST /any HTTP/1.1\r\nHost: one.test\r\nContent-Length: 2\r\n\r\nxx".to_owned();
+    for (request, status) in [
+        (get("/any", "www.one.test"), 301),
+        (get("/nowhere", "one.test"), 404),
+        (get("/any", "one.test"), 502),
+        (post, 413),
+    ] {
+        for (scheme, expected) in [("https", Some("max-age=86400")), ("http", None)] {
+            let mut client = connect(&server, scheme, "one.test");
+            client.send(&request);
+            let answer = client.response();
+            assert_eq!(answer.status(), status, "{request}");
+            assert_eq!(answer.field("strict-transport-security"), expected, "{scheme} {request}");
+        }
+    }
+    let misdirected = connect(&server, "https", "one.test").get("nobody.test", "/any");
+    assert_eq!((misdirected.status(), misdirected.field("strict-transport-security")), (421, None));
+}

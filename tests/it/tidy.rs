@@ -11,21 +11,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dispatch", &["http"]),
     ("tls", &[]),
     ("metrics", &[]),
-    ("config", &["dispatch", "http", "tls"]),
+    ("sealing", &[]),
+    ("config", &["dispatch", "http", "sealing", "tls"]),
     // Shell.
     ("net", &["tls"]),
     ("upstream", &["config", "net"]),
     ("proxy", &["config", "http", "http1", "metrics", "net", "upstream"]),
-    ("downstream", &["config", "dispatch", "http", "http1", "metrics", "net", "proxy", "tls", "upstream"]),
+    (
+        "downstream",
+        &["config", "dispatch", "http", "http1", "metrics", "net", "proxy", "sealing", "tls", "upstream"],
+    ),
     ("worker", &["config", "downstream", "http", "metrics", "net"]),
     ("certs", &["tls"]),
-    ("control", &["certs", "config", "dispatch", "http", "metrics", "tls", "worker"]),
+    ("control", &["certs", "config", "dispatch", "http", "metrics", "sealing", "tls", "worker"]),
     // The demo is the program with a configuration and a site server of its own, so it starts what `cli` starts.
     ("demo", &["cli", "config", "control", "http", "http1", "worker"]),
     ("cli", &["certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
-const CORE: &[&str] = &["http", "http1", "dispatch", "tls", "metrics", "config"];
+const CORE: &[&str] = &["http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];
 
 /// Words that belong to the shell.
 const NOT_IN_CORE: &[&str] = &[

@@ -124,7 +124,7 @@ pub fn account<'a>(
     let handshake = match handshake {
         None => None,
         Some(HandshakeSeen { chosen: Some((site, certificate)), .. }) => {
-            Some(Handshake { site: *site, certificate })
+            Some(Handshake { site: Some(*site), certificate })
         }
         Some(_) => return account,
     };

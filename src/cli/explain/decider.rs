@@ -33,7 +33,7 @@ impl Decider {
             (Scheme::Https, Ok(host)) => self.sites.find(host.name),
             _ => None,
         };
-        let handshake = site.map(|site| Handshake { site, certificate: &OfTheSite });
+        let handshake = site.map(|site| Handshake { site: Some(site), certificate: &OfTheSite });
         self.sites.decide(&Question { scheme, handshake, authority, method, target })
     }
 }

@@ -283,12 +283,12 @@ fn serves_another_site_on_a_connection_only_when_it_could_have_been_its_own() {
         (&certificate, "plain.example", "refuse 421 no-https"),
         (&certificate, "nobody.example", "refuse 421 no-site"),
     ] {
-        let handshake = Some(Handshake { site: SiteId(0), certificate: covers });
+        let handshake = Some(Handshake { site: Some(SiteId(0)), certificate: covers });
         let question = Question { handshake, ..ask(Scheme::Https, host, "GET", "/") };
         assert_eq!(answer(&sites, &question), expected, "{host}");
     }
     // A number of other sites than these is no site, and no policy equals its.
-    let handshake = Some(Handshake { site: SiteId(9), certificate: &certificate });
+    let handshake = Some(Handshake { site: Some(SiteId(9)), certificate: &certificate });
     let question = Question { handshake, ..ask(Scheme::Https, "first.example", "GET", "/") };
     assert_eq!(answer(&sites, &question), "refuse 421 other-tls-policy");
 }

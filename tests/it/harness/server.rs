@@ -24,6 +24,7 @@ pub struct Setup {
     flags: Vec<String>,
     command: Vec<String>,
     program: String,
+    state: Option<PathBuf>,
     top: String,
     directory: TempDir,
 }
@@ -39,9 +40,15 @@ impl Setup {
             flags: Vec::new(),
             command: Vec::new(),
             program: PROGRAM.to_owned(),
+            state: None,
             top: String::new(),
             directory: TempDir::with_prefix("portcullis-it-").expect("a temporary directory"),
         }
+    }
+
+    /// The keys of `[listen]` from the next time on that the file is written.
+    pub fn set_listen(&mut self, keys: &str) {
+        self.listen = keys.to_owned();
     }
 
     pub fn workers(mut self, workers: usize) -> Setup {
@@ -101,6 +108,12 @@ impl Setup {
         self
     }
 
+    /// In place of a directory of its own, which goes when it has ended.
+    pub fn state_directory(mut self, path: &Path) -> Setup {
+        self.state = Some(path.to_owned());
+        self
+    }
+
     /// Where the configuration will stand; files written here can be named by it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -117,7 +130,7 @@ impl Setup {
     fn write(&self) -> PathBuf {
         let text = format!(
             "state_directory = {:?}\nworkers = {}\ndrain_timeout = {:?}\nlog = \"debug\"\nlisten = {{ {} }}\n{}{}{}",
-            self.directory().join("state"),
+            self.state.clone().unwrap_or_else(|| self.directory().join("state")),
             self.workers,
             self.drain_timeout,
             self.listen,
@@ -158,8 +171,15 @@ impl Setup {
         let mut child = command.spawn().expect("the program starts");
         let errors = child.stderr.take().expect("it is piped");
         let log = Log::reading(errors);
-        let mut server =
-            Server { child, log, http: Vec::new(), https: Vec::new(), ended: None, _setup: self };
+        let mut server = Server {
+            child,
+            log,
+            http: Vec::new(),
+            https: Vec::new(),
+            ended: None,
+            generation: 1,
+            setup: self,
+        };
         server.wait_for_line("ready");
         for line in server.lines() {
             if let Some((_, url)) = line.split_once("listening on ") {
@@ -247,8 +267,10 @@ pub struct Server {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     ended: Option<ExitStatus>,
+    // The newest generation that was seen to serve.
+    generation: u64,
     // Its directory goes when this is dropped.
-    _setup: Setup,
+    setup: Setup,
 }
 
 impl Server {
@@ -266,6 +288,36 @@ impl Server {
     #[track_caller]
     pub fn https(&self) -> SocketAddr {
         *self.https.first().expect("an https listener")
+    }
+
+    /// The configuration, to be changed and taken up by a reload.
+    pub fn setup(&mut self) -> &mut Setup {
+        &mut self.setup
+    }
+
+    /// Writes the configuration with these sites, has it taken up, and waits until it serves.
+    #[track_caller]
+    pub fn reload(&mut self, sites: &str) {
+        self.setup.sites = sites.to_owned();
+        self.setup.write();
+        self.signal(Signal::HUP);
+        self.generation += 1;
+        let wanted = format!("reloaded: generation {} serves", self.generation);
+        self.wait_for_line(&wanted);
+    }
+
+    /// Writes the configuration with these sites, asks for it to be taken up, and waits until it is refused.
+    #[track_caller]
+    pub fn reload_in_vain(&mut self, sites: &str) {
+        self.setup.sites = sites.to_owned();
+        self.setup.write();
+        let refused = |server: &Server| {
+            let text = server.log_text();
+            text.matches("nothing was changed: generation").count()
+        };
+        let before = refused(self);
+        self.signal(Signal::HUP);
+        super::wait_until("the reload is refused", || refused(self) > before);
     }
 
     pub fn process(&self) -> u32 {

@@ -1,0 +1,130 @@
+//! The workers as the process sees them: started, told, counted.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
+
+use super::StartFailure;
+use super::listen::{self, Bound, Sockets};
+use crate::config::Generation;
+use crate::metrics::Counters;
+use crate::worker::{Order, Report, Ring, Worker};
+
+pub(super) struct Workers(Vec<Running>);
+
+struct Running {
+    orders: Sender<Order>,
+    wake: UnixStream,
+    counters: Arc<Counters>,
+    // Number of the generation it serves with.
+    generation: u64,
+}
+
+impl Workers {
+    /// Starts `count` of them, pinned to `cores` in turn.
+    ///
+    /// # Errors
+    /// When a thread or a socket pair cannot be had.
+    pub(super) fn start(
+        count: usize,
+        cores: &[usize],
+        ring: Ring,
+        generation: &Arc<Generation>,
+        sockets: Vec<Sockets>,
+        report: impl Fn(Report) + Clone + Send + 'static,
+    ) -> Result<Workers, StartFailure> {
+        let mut workers = Vec::with_capacity(count);
+        for (index, listeners) in listen::deal(sockets, count).into_iter().enumerate() {
+            let (orders, inbox) = channel();
+            let (wake, woken) = UnixStream::pair().map_err(StartFailure::System)?;
+            let counters = Arc::new(Counters::default());
+            let worker = Worker {
+                index,
+                count,
+                core: cores.get(index % cores.len().max(1)).copied(),
+                ring,
+                listeners,
+                generation: generation.clone(),
+                counters: counters.clone(),
+                orders: inbox,
+                wake: woken,
+            };
+            worker.start(report.clone()).map_err(StartFailure::System)?;
+            workers.push(Running { orders, wake, counters, generation: generation.number });
+        }
+        Ok(Workers(workers))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Has all of them serve with this generation, on these listeners besides those they have, and no more
+    /// on those that are `gone`.
+    pub(super) fn install(&self, generation: &Arc<Generation>, new: Vec<Sockets>, gone: &[Bound]) {
+        let remove: Vec<_> = gone.iter().map(|bound| (bound.scheme, bound.address)).collect();
+        for (worker, add) in self.0.iter().zip(listen::deal(new, self.count())) {
+            worker.order(Order::Install { generation: generation.clone(), add, remove: remove.clone() });
+        }
+    }
+
+    pub(super) fn drain(&self, deadline: Instant) {
+        for worker in &self.0 {
+            worker.order(Order::Drain(deadline));
+        }
+    }
+
+    /// A worker says that it serves with this generation. True when that was the last one to say so.
+    pub(super) fn installed(&mut self, worker: usize, generation: u64) -> bool {
+        self.0[worker].generation = generation;
+        self.0.iter().all(|worker| worker.generation == generation)
+    }
+
+    pub(super) fn connections_open(&self) -> usize {
+        self.0.iter().map(|worker| worker.counters.connections_open.value() as usize).sum()
+    }
+
+    /// What was counted, over all of them: the last word of the process.
+    pub(super) fn log_totals(&self) {
+        let mut totals: Vec<(&str, u64)> = Vec::new();
+        for worker in &self.0 {
+            for (position, (name, _, value)) in worker.counters.each().enumerate() {
+                match totals.get_mut(position) {
+                    Some(total) => total.1 += value,
+                    None => totals.push((name, value)),
+                }
+            }
+        }
+        let counted: Vec<String> = totals
+            .iter()
+            .filter(|(_, value)| *value > 0)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        tracing::info!("ended: {}", counted.join(" "));
+    }
+}
+
+impl Running {
+    fn order(&self, order: Order) {
+        // A worker that has ended needs no order.
+        if self.orders.send(order).is_ok() {
+            let _ = (&self.wake).write(&[1]);
+        }
+    }
+}
+
+/// Says on which ring a worker runs, and why not on a better one.
+pub(super) fn log_ring(worker: usize, ring: Ring, failed: &[(Ring, io::Error)]) {
+    for (better, error) in failed {
+        tracing::warn!(
+            worker,
+            ring = %better,
+            %error,
+            "this ring cannot be set up; slower ones are tried. Check `ulimit -l` (locked memory; \
+             LimitMEMLOCK=infinity in a unit file) and `sysctl kernel.io_uring_disabled`"
+        );
+    }
+    tracing::info!(worker, %ring, "worker started");
+}
