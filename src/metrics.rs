@@ -57,6 +57,7 @@ counters! {
     handshakes_resumed: "TLS handshakes completed by resuming a session.",
     handshakes_failed: "TLS handshakes that ended in an alert, a timeout or a closed connection.",
     handshakes_unknown_name: "TLS handshakes refused because no site has the name asked for.",
+    handshakes_no_certificate: "TLS handshakes refused because no source has a certificate for the name.",
     requests: "Requests read whole, answered in whatever way.",
     requests_forwarded: "Requests answered by a site server.",
     requests_redirected: "Requests answered with a redirect to the scheme or host they belong to.",

@@ -1,8 +1,10 @@
 //! The certificate of a site: its sources asked in order, the first good answer wins.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::LoadedCertificate;
+use super::http::AskUrl;
 use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, self_signed, verify};
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
@@ -15,6 +17,28 @@ pub enum Source {
     Directory { directory: PathBuf },
     /// `{ source = "self_signed", key = … }`
     SelfSigned { key: Option<PathBuf> },
+    /// `{ source = "command", run = …, timeout = … }`, asked for each name.
+    Command { run: Vec<String>, timeout: Duration },
+    /// `{ source = "http", url = …, timeout = … }`, likewise. `ca`: whom to trust in place of the system's.
+    Http { url: AskUrl, timeout: Duration, ca: Option<PathBuf> },
+}
+
+impl Source {
+    /// Whether it is asked for each name. The others answer for the whole site.
+    pub fn is_asked(&self) -> bool {
+        matches!(self, Source::Command { .. } | Source::Http { .. })
+    }
+
+    /// The files and directories it reads; not those it writes itself.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let (one, other): (Option<&PathBuf>, Option<&PathBuf>) = match self {
+            Source::Files { certificate, key } => (Some(certificate), key.as_ref()),
+            Source::Directory { directory } => (Some(directory), None),
+            Source::SelfSigned { key } => (key.as_ref(), None),
+            Source::Command { .. } | Source::Http { .. } => (None, None),
+        };
+        one.into_iter().chain(other).map(PathBuf::as_path)
+    }
 }
 
 /// What a site is to be served with.
@@ -22,6 +46,8 @@ pub struct FoundCertificate {
     pub set: CertificateSet,
     /// What the operator should hear, in the order it was met.
     pub warnings: Vec<CertificateWarning>,
+    /// Which of the sources it is from.
+    pub at: usize,
     outdated: bool,
 }
 
@@ -55,8 +81,9 @@ pub fn find(
     let mut warnings = Vec::new();
     let mut first_problem = None;
     let mut last_resort: Option<FoundCertificate> = None;
-    for source in sources {
-        match ask(source, site, names, state_directory, now, configs) {
+    for (at, source) in sources.iter().enumerate() {
+        let found = ask(source, site, names, state_directory, now, configs);
+        match found.map(|found| FoundCertificate { at, ..found }) {
             Ok(mut found) if !found.outdated => {
                 warnings.append(&mut found.warnings);
                 found.warnings = skipped(first_problem, last_resort, warnings);
@@ -115,7 +142,10 @@ fn ask(
             let certificate = self_signed::self_signed(site, names, key, state_directory, now, provider)?;
             let path = state_directory.join("self_signed");
             prove(&certificate, &path, configs)?;
-            return Ok(FoundCertificate { set: certificate.into(), warnings, outdated: false });
+            return Ok(FoundCertificate { set: certificate.into(), warnings, at: 0, outdated: false });
+        }
+        Source::Command { .. } | Source::Http { .. } => {
+            return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::AskedForNames));
         }
     };
     judge(loaded, names, now, configs, warnings)
@@ -158,7 +188,7 @@ fn judge(
     match (CertificateSet::new(certificates), problem) {
         (Some(set), problem) => {
             warnings.extend(problem.map(CertificateWarning::Skipped));
-            Ok(FoundCertificate { set, warnings, outdated: is_outdated })
+            Ok(FoundCertificate { set, warnings, at: 0, outdated: is_outdated })
         }
         (None, Some(problem)) => Err(problem),
         (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),

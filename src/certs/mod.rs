@@ -7,20 +7,36 @@
 //! What it never does: change or delete a key it did not write, follow a source past its bounds
 //! (files of 1 MiB, directories of 1,000 entries), or print a key.
 
+mod answer;
+mod ask_failure;
+mod asked;
+mod command;
 mod files;
 mod find;
+mod http;
 mod keep;
+mod keeper;
 mod pem;
+mod policy;
 mod problem;
+mod questions;
+mod secret;
 mod self_signed;
 mod verify;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use answer::{NameAnswer, Options, parse as parse_answer};
+pub use ask_failure::AskFailure;
 pub use files::{LoadedCertificate, directory, pair};
 pub use find::{FoundCertificate, Source, find};
-pub use keep::{make_state_directory, write_state_file};
+pub use http::{AskServer, AskUrl};
+pub use keeper::{AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan};
+pub use policy::{ClientAuthPlan, PolicyPlan};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
+pub use questions::QuestionCounters;
+pub use secret::read as read_secret;
 pub use self_signed::self_signed;
 pub use verify::verify;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::tls::CertificateFlaw;
+use crate::tls::{CertificateFlaw, TlsProblem};
 
 /// A certificate that cannot be used.
 #[derive(Debug)]
@@ -50,6 +50,14 @@ pub enum CertificateTrouble {
     Name { name: String },
     /// Every source said no.
     NoSource,
+    /// The policy of the site cannot be served.
+    Policy(TlsProblem),
+    /// PEM, but without a revocation list.
+    NoRevocationList,
+    /// A secret that everybody can read.
+    ReadableSecret,
+    /// The source has nothing for a whole site: it is asked for names, in handshakes.
+    AskedForNames,
 }
 
 impl CertificateProblem {
@@ -99,6 +107,17 @@ impl CertificateProblem {
             T::NotOurs => "move it away, or name it in a source { source = \"files\", certificate = … }",
             T::Name { .. } => "write the host in lowercase ASCII (xn-- for others)",
             T::NoSource => "add { source = \"self_signed\" } as the last source",
+            T::Policy(TlsProblem::ClientAuthorities) => {
+                "name a PEM file with the certificates of those who issue client certificates in `ca`"
+            }
+            T::Policy(TlsProblem::RevocationLists) => "fetch the revocation list again, in PEM or DER",
+            T::Policy(TlsProblem::Versions) => {
+                "name a cipher suite for each of the site's `tls_versions`, or none"
+            }
+            T::Policy(_) => "see to the site's TLS settings",
+            T::NoRevocationList => "name a file with a revocation list (BEGIN X509 CRL)",
+            T::ReadableSecret => "chmod 600, owned by the user that starts portcullis",
+            T::AskedForNames => "add { source = \"self_signed\" } as the last source",
         }
     }
 }
@@ -126,6 +145,10 @@ impl fmt::Display for CertificateProblem {
             T::NotOurs => f.write_str("not written by portcullis, so it is left as it is"),
             T::Name { name } => write!(f, "\"{name}\" cannot stand in a certificate"),
             T::NoSource => f.write_str("no source of certificates"),
+            T::Policy(problem) => write!(f, "{problem}"),
+            T::NoRevocationList => f.write_str("no revocation list in it"),
+            T::ReadableSecret => f.write_str("everybody can read this secret"),
+            T::AskedForNames => f.write_str("a source that is asked for names only"),
         }
     }
 }
@@ -172,7 +195,7 @@ impl CertificateWarning {
 }
 
 /// An HTTP date of a second since 1970; the number itself where there is no such date.
-fn date(unix_seconds: i64) -> String {
+pub(super) fn date(unix_seconds: i64) -> String {
     match u64::try_from(unix_seconds) {
         // httpdate writes years up to 9999.
         Ok(seconds) if seconds < 253_402_300_800 => {

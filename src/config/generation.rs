@@ -11,7 +11,7 @@ use super::{Config, ListenerSettings, PathReading};
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
-use crate::tls::{CertificateSet, Clock, Sessions, SharedServerConfig};
+use crate::tls::{Clock, ServedTls, Sessions, SiteTls};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -74,17 +74,7 @@ impl ServedSite {
     }
 }
 
-/// The TLS side of a site: what a connection keeps of the generation its handshake was in.
-pub struct SiteTls {
-    /// The name of the site.
-    pub site: String,
-    /// As [`Policy::number`](crate::tls::Policy::number) has it.
-    pub policy: u64,
-    pub config: SharedServerConfig,
-    pub certificates: CertificateSet,
-}
-
-impl Covers for SiteTls {
+impl Covers for ServedTls {
     fn covers(&self, host: &[u8]) -> bool {
         self.certificates.covers(host)
     }
@@ -121,9 +111,10 @@ impl Generation {
 
     /// The site a handshake chose, in this generation, which may be a later one; `None`: it has no such site
     /// any more, or that has another TLS policy.
-    pub fn site_of(&self, handshake: &SiteTls) -> Option<SiteId> {
+    pub fn site_of(&self, handshake: &ServedTls) -> Option<SiteId> {
         let site = *self.names.get(&handshake.site)?;
-        self.site_tls(site).filter(|tls| tls.policy == handshake.policy).map(|_| site)
+        let same = |tls: &&Arc<SiteTls>| tls.policy.load().number() == handshake.site_policy;
+        self.site_tls(site).filter(same).map(|_| site)
     }
 
     /// What holds for the connections of a listener; `None`: this generation has no such listener.

@@ -46,7 +46,7 @@ pub use amount::{show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
 pub use files::{Files, FilesInMemory};
-pub use generation::{Endpoint, Generation, ServedSite, SiteTls, UpstreamId};
+pub use generation::{Endpoint, Generation, ServedSite, UpstreamId};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};

@@ -2,14 +2,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::Shaken;
 use super::service::Service;
-use crate::net::{ClientHello, Socket, TlsStream};
+use crate::net::{ClientHello, Socket, TlsStream, Until};
+use crate::tls::{Answer, Found, ServedTls, SiteTls};
 
 /// Why there is no TLS connection.
 enum Failure {
     UnknownName,
+    /// Of a site that there is; the name asked for.
+    NoCertificate(Option<Box<[u8]>>),
     Io(io::Error),
 }
 
@@ -38,6 +42,11 @@ pub(super) async fn run(
             counters.handshakes_unknown_name.add(1);
             tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
         }
+        Err(Failure::NoCertificate(name)) => {
+            counters.handshakes_no_certificate.add(1);
+            let name = String::from_utf8_lossy(name.as_deref().unwrap_or_default()).into_owned();
+            tracing::warn!(name, "handshake refused: no source has a certificate for the name");
+        }
         Err(Failure::Io(error)) => {
             tracing::debug!(client = %peer, %error, "handshake failed");
         }
@@ -59,7 +68,38 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
         hello.refuse_name(until).await;
         return Err(Failure::UnknownName);
     };
-    let stream = hello.accept(tls.config.clone(), until).await?;
+    let name = if tls.asks() { hello.with_server_name(|name| name.map(Box::from)) } else { None };
+    let Some(served) = served(service, tls, name.as_deref(), until).await else {
+        let name = hello.with_server_name(|name| name.map(Box::from));
+        hello.refuse_name(until).await;
+        return Err(Failure::NoCertificate(name));
+    };
+    let stream = hello.accept(served.config.clone(), until).await?;
     stream.handshake(until, &*generation.dates).await?;
-    Ok((stream, Shaken::new(tls.clone(), site, generation)))
+    Ok((stream, Shaken::new(served, name, site, generation)))
+}
+
+/// The certificate for a name: at once where it is known, else after its sources were asked, each in turn.
+async fn served(
+    service: &Service,
+    tls: &SiteTls,
+    name: Option<&[u8]>,
+    until: Until,
+) -> Option<Arc<ServedTls>> {
+    let mut from = 0;
+    loop {
+        match tls.find(name, from) {
+            Found::Served(served) => return Some(served),
+            Found::Nothing => return None,
+            Found::Ask { source, after } => {
+                let (letter, reply) = service.answers.letter().ok()?;
+                source.ask(name?, Box::new(reply));
+                let answer = letter.or(service.local.sleep_until(until)).await;
+                if let Some(Answer::Served(served)) = answer {
+                    return Some(served);
+                }
+                from = after;
+            }
+        }
+    }
 }

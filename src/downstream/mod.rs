@@ -27,9 +27,10 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{Generation, SiteTls};
+use crate::config::Generation;
 use crate::dispatch::SiteId;
 use crate::http::Scheme;
+use crate::tls::ServedTls;
 
 /// What is known of a client's connection from its beginning on.
 struct Visitor {
@@ -43,14 +44,27 @@ struct Visitor {
 
 /// What the handshake settled. Holds the certificate and the policy in use, not the generation they were in.
 struct Shaken {
-    tls: Arc<SiteTls>,
+    tls: Arc<ServedTls>,
+    // The name asked for, where names of a site may differ in their policy.
+    name: Option<Box<[u8]>>,
     // The site in the generation with this number, once looked for.
     site: Cell<(u64, Option<SiteId>)>,
 }
 
 impl Shaken {
-    fn new(tls: Arc<SiteTls>, site: SiteId, generation: &Generation) -> Shaken {
-        Shaken { tls, site: Cell::new((generation.number, Some(site))) }
+    fn new(
+        tls: Arc<ServedTls>,
+        name: Option<Box<[u8]>>,
+        site: SiteId,
+        generation: &Generation,
+    ) -> Shaken {
+        Shaken { tls, name, site: Cell::new((generation.number, Some(site))) }
+    }
+
+    /// Whether `host` may be served by this connection, whose site is asked for each name: under the policy
+    /// of another name it may not (RFC 9110 §15.5.20), and what that of `host` is nobody has asked.
+    fn is_for_name(&self, host: &[u8]) -> bool {
+        self.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host))
     }
 
     /// The site in a generation, which may be later than the handshake.

@@ -15,9 +15,9 @@ use super::{handshake, http1};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
 use crate::metrics::Counters;
-use crate::net::{Local, Socket, Stream};
+use crate::net::{Local, Mail, Socket, Stream};
 use crate::proxy::Proxy;
-use crate::tls::Sessions;
+use crate::tls::{Answer, Sessions};
 use crate::upstream::Pool;
 
 pub struct Service {
@@ -32,6 +32,8 @@ pub struct Service {
     // Targets are normalized here; likewise.
     pub(super) target_scratch: RefCell<Vec<u8>>,
     pub(super) keys: WorkerKeys,
+    // What sources of certificates say of names.
+    pub(super) answers: Mail<Answer>,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -63,6 +65,7 @@ impl Service {
             scratch: RefCell::default(),
             target_scratch: RefCell::default(),
             keys,
+            answers: Mail::new(),
             worker,
             open: Rc::default(),
             workers,

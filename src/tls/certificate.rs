@@ -187,6 +187,16 @@ impl CertificateSet {
         self.certificates.iter().all(|certificate| certificate.covers(host))
     }
 
+    /// Whether the same chains are in both, in the same order.
+    pub fn is_same(&self, other: &CertificateSet) -> bool {
+        let chains = |set: &CertificateSet| -> Vec<Arc<CertifiedKey>> {
+            set.certificates.iter().map(|one| Arc::clone(&one.certified)).collect()
+        };
+        let (ours, theirs) = (chains(self), chains(other));
+        ours.len() == theirs.len()
+            && ours.iter().zip(&theirs).all(|(one, other)| one.cert == other.cert && one.ocsp == other.ocsp)
+    }
+
     /// When the first of them ends, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.certificates.iter().map(ServedCertificate::not_after).min().unwrap_or(i64::MIN)

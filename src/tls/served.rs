@@ -13,15 +13,19 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{Binding, CertificateSet, Policy, ServerConfigs, Sessions, SharedServerConfig, TlsProblem};
 
 /// Everything a connection is made with, and what it is bound to afterwards.
 pub struct ServedTls {
+    /// The name of the site.
+    pub site: String,
+    /// The policy of the site, as [`Policy::number`] has it; that of a name may be another one.
+    pub site_policy: u64,
+    pub policy: Arc<Policy>,
     pub config: SharedServerConfig,
     pub certificates: CertificateSet,
-    pub policy: Arc<Policy>,
 }
 
 impl ServedTls {
@@ -29,6 +33,7 @@ impl ServedTls {
     /// As [`ServerConfigs::build`].
     pub fn new(
         site: &str,
+        site_policy: u64,
         policy: Arc<Policy>,
         certificates: CertificateSet,
         sessions: &Sessions,
@@ -36,7 +41,7 @@ impl ServedTls {
     ) -> Result<ServedTls, TlsProblem> {
         let sessions = sessions.for_site(Binding::of(site, &policy));
         let config = configs.build(&policy, certificates.clone(), sessions)?;
-        Ok(ServedTls { config, certificates, policy })
+        Ok(ServedTls { site: site.to_owned(), site_policy, policy, config, certificates })
     }
 }
 
@@ -77,6 +82,9 @@ pub enum Slot {
 
 /// The TLS side of a site.
 pub struct SiteTls {
+    /// The site's own, which names may have another one than. New client authorities or revocation lists are a
+    /// new policy.
+    pub policy: ArcSwap<Policy>,
     slots: Box<[Slot]>,
     asks: bool,
 }
@@ -91,9 +99,9 @@ pub enum Found<'a> {
 }
 
 impl SiteTls {
-    pub fn new(slots: Vec<Slot>) -> SiteTls {
+    pub fn new(policy: Arc<Policy>, slots: Vec<Slot>) -> SiteTls {
         let asks = slots.iter().any(|slot| matches!(slot, Slot::Asked(_)));
-        SiteTls { slots: slots.into(), asks }
+        SiteTls { policy: ArcSwap::new(policy), slots: slots.into(), asks }
     }
 
     /// What `name` is served with, looking from slot `from` on; 0 at first. Without a name sources are not asked.

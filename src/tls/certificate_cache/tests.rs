@@ -32,7 +32,7 @@ fn served(seconds: u64) -> Answer {
         configs.provider(),
     );
     let policy = Arc::new(Policy::default());
-    let served = ServedTls::new("s", policy, certificate.unwrap().into(), &Sessions::Off, &configs);
+    let served = ServedTls::new("s", policy.number(), policy, certificate.unwrap().into(), &Sessions::Off, &configs);
     Answer::Served(Arc::new(served.unwrap()))
 }
 
