@@ -4,6 +4,7 @@
 //! Shell rooms own sockets, timers, files and threads. `ARCHITECTURE.md` has the way of one request.
 
 // Core.
+pub mod access_log;
 pub mod config;
 pub mod dispatch;
 pub mod http;
@@ -20,5 +21,6 @@ pub mod demo;
 pub mod downstream;
 pub mod net;
 pub mod proxy;
+pub mod spool;
 pub mod upstream;
 pub mod worker;

@@ -71,6 +71,7 @@ counters! {
     upstream_reuses: "Exchanges that used a kept connection to a site server.",
     upstream_retries: "Exchanges repeated because a kept connection turned out closed.",
     upstream_failures: "Exchanges that failed on the side of the site server (502, 503, 504, cut bodies).",
+    access_log_lines_dropped: "Lines of the access log that found no room on their way: the log is too slow.",
     sends: "Sends on sockets, to clients and to site servers.",
     bytes_received: "Octets of request bodies that were streamed, after transfer decoding.",
     bytes_sent: "Octets of site servers' responses sent to clients, heads included, before TLS.",

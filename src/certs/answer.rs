@@ -84,7 +84,8 @@ pub fn parse(
     if answer.is_empty() {
         return Ok(None);
     }
-    let certificate = text(&mut answer, "certificate")?.ok_or(AskFailure::Shape("`certificate` is missing"))?;
+    let certificate =
+        text(&mut answer, "certificate")?.ok_or(AskFailure::Shape("`certificate` is missing"))?;
     // Wiped when dropped. The parser's copy is this one.
     let key = Zeroizing::new(text(&mut answer, "key")?.ok_or(AskFailure::Shape("`key` is missing"))?);
     let options = match answer.remove("options") {

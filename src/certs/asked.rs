@@ -171,14 +171,8 @@ impl Shared {
             Some(options) => Arc::new(options.over(&base.policy, provider)?),
         };
         let site_policy = base.policy.number();
-        let served = ServedTls::new(
-            &self.site,
-            site_policy,
-            policy,
-            certificate.into(),
-            &self.sessions,
-            configs,
-        );
+        let served =
+            ServedTls::new(&self.site, site_policy, policy, certificate.into(), &self.sessions, configs);
         Ok(Some((served.map_err(|problem| AskFailure::Policy(problem.to_string()))?, lifetime)))
     }
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::files::LoadedCertificate;
 use super::http::AskUrl;
-use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, self_signed, verify};
+use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, ocsp, self_signed, verify};
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// Where a site's certificate may come from, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `{ source = "files", certificate = …, key = … }`; without `key` it is in the same file.
-    Files { certificate: PathBuf, key: Option<PathBuf> },
+    /// `ocsp`: a response to be stapled (RFC 6066 §8).
+    Files { certificate: PathBuf, key: Option<PathBuf>, ocsp: Option<PathBuf> },
     /// `{ source = "files", directory = … }`
     Directory { directory: PathBuf },
     /// `{ source = "self_signed", key = … }`
@@ -31,13 +32,13 @@ impl Source {
 
     /// The files and directories it reads; not those it writes itself.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
-        let (one, other): (Option<&PathBuf>, Option<&PathBuf>) = match self {
-            Source::Files { certificate, key } => (Some(certificate), key.as_ref()),
-            Source::Directory { directory } => (Some(directory), None),
-            Source::SelfSigned { key } => (key.as_ref(), None),
-            Source::Command { .. } | Source::Http { .. } => (None, None),
+        let files: [Option<&PathBuf>; 3] = match self {
+            Source::Files { certificate, key, ocsp } => [Some(certificate), key.as_ref(), ocsp.as_ref()],
+            Source::Directory { directory } => [Some(directory), None, None],
+            Source::SelfSigned { key } => [key.as_ref(), None, None],
+            Source::Command { .. } | Source::Http { .. } => [None, None, None],
         };
-        one.into_iter().chain(other).map(PathBuf::as_path)
+        files.into_iter().flatten().map(PathBuf::as_path)
     }
 }
 
@@ -129,8 +130,16 @@ fn ask(
     let provider = configs.provider();
     let mut warnings = Vec::new();
     let loaded = match source {
-        Source::Files { certificate, key } => {
-            vec![files::pair(certificate, key.as_deref(), provider)?]
+        Source::Files { certificate, key, ocsp } => {
+            let mut loaded = files::pair(certificate, key.as_deref(), provider)?;
+            if let Some(path) = ocsp {
+                match ocsp::staple(path, &loaded.certificate, now) {
+                    Ok(response) => loaded.certificate = loaded.certificate.stapled(response),
+                    // Clients that insist on one will say so; all others are served.
+                    Err(problem) => warnings.push(CertificateWarning::Skipped(problem)),
+                }
+            }
+            vec![loaded]
         }
         Source::Directory { directory } => {
             let (loaded, problems) = files::directory(directory, site, names, now, provider)?;

@@ -119,7 +119,11 @@ struct KeptState {
 impl Keeper {
     /// # Errors
     /// The system gives no socket pair.
-    pub fn new(configs: ServerConfigs, clock: Arc<dyn Clock>, limits: AskLimits) -> std::io::Result<Arc<Keeper>> {
+    pub fn new(
+        configs: ServerConfigs,
+        clock: Arc<dyn Clock>,
+        limits: AskLimits,
+    ) -> std::io::Result<Arc<Keeper>> {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
@@ -222,9 +226,7 @@ impl Keeper {
 
     fn asking(&self, source: &Source) -> Result<Option<Asking>, CertificateProblem> {
         Ok(match source {
-            Source::Command { run, timeout } => {
-                Some(Asking::Command { run: run.clone(), timeout: *timeout })
-            }
+            Source::Command { run, timeout } => Some(Asking::Command { run: run.clone(), timeout: *timeout }),
             Source::Http { url, timeout, ca } => {
                 let is_tls = matches!(url.server, http::AskServer::Tls { .. });
                 let trust = is_tls.then(|| http::trust(ca.as_deref(), &self.room.configs)).transpose()?;
@@ -459,8 +461,11 @@ impl KeptSite {
     }
 
     fn changes_with_time(&self, now: i64) -> bool {
+        // A staple is past its time long before its certificate is.
         let self_signed =
-            self.plan.sources.iter().any(|source| matches!(source, Source::SelfSigned { .. }));
+            self.plan.sources.iter().any(|source| {
+                matches!(source, Source::SelfSigned { .. } | Source::Files { ocsp: Some(_), .. })
+            });
         let ended = || {
             let mut served = self.fixed.iter().map(|fixed| fixed.live.load_full());
             served.any(|served| served.is_none_or(|served| !is_current(&served.certificates, now)))
@@ -499,8 +504,7 @@ impl KeptSite {
         for (fixed, from) in self.fixed.iter().zip(&mut state.from) {
             let serving = fixed.live.load_full();
             let plan = &self.plan;
-            let found =
-                find(&plan.site, &plan.names, &fixed.sources, &plan.state_directory, now, configs);
+            let found = find(&plan.site, &plan.names, &fixed.sources, &plan.state_directory, now, configs);
             let mut warnings = Vec::new();
             let mut problem = None;
             let before = serving.as_ref().map(|served| (served.certificates.clone(), *from));

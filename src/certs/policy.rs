@@ -11,7 +11,7 @@ use super::{CertificateProblem, CertificateTrouble, pem};
 use crate::tls::{ClientAuth, ClientAuthMode, Policy, PolicySettings, Versions};
 
 /// How a site talks TLS, as the configuration says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PolicyPlan {
     pub versions: Versions,
     /// The preferred one first.
@@ -23,7 +23,7 @@ pub struct PolicyPlan {
 }
 
 /// `client_auth`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientAuthPlan {
     pub mode: ClientAuthMode,
     /// PEM certificates of those who may issue client certificates.

@@ -54,6 +54,8 @@ pub enum CertificateTrouble {
     Policy(TlsProblem),
     /// PEM, but without a revocation list.
     NoRevocationList,
+    /// An OCSP response that is of no use.
+    Staple(&'static str),
     /// A secret that everybody can read.
     ReadableSecret,
     /// The source has nothing for a whole site: it is asked for names, in handshakes.
@@ -116,6 +118,7 @@ impl CertificateProblem {
             }
             T::Policy(_) => "see to the site's TLS settings",
             T::NoRevocationList => "name a file with a revocation list (BEGIN X509 CRL)",
+            T::Staple(_) => "fetch it again: openssl ocsp -respout FILE; without it nothing is stapled",
             T::ReadableSecret => "chmod 600, owned by the user that starts portcullis",
             T::AskedForNames => "add { source = \"self_signed\" } as the last source",
         }
@@ -147,6 +150,7 @@ impl fmt::Display for CertificateProblem {
             T::NoSource => f.write_str("no source of certificates"),
             T::Policy(problem) => write!(f, "{problem}"),
             T::NoRevocationList => f.write_str("no revocation list in it"),
+            T::Staple(what) => f.write_str(what),
             T::ReadableSecret => f.write_str("everybody can read this secret"),
             T::AskedForNames => f.write_str("a source that is asked for names only"),
         }

@@ -69,6 +69,12 @@ pub struct RunFlags {
     /// How sessions are remembered: cache, tickets or off
     #[arg(long, value_name = "MODE")]
     pub session_mode: Option<String>,
+    /// Names of which the answers of certificate sources are remembered
+    #[arg(long, value_name = "NAMES")]
+    pub certificate_cache_size: Option<String>,
+    /// How long such an answer is good, such as "60s"
+    #[arg(long, value_name = "DURATION")]
+    pub certificate_cache_lifetime: Option<String>,
     /// Address for HTTP, in place of those in the file; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     pub http: Vec<String>,
@@ -90,6 +96,8 @@ impl RunFlags {
             session_cache_size: self.session_cache_size.clone(),
             session_lifetime: self.session_lifetime.clone(),
             session_mode: self.session_mode.clone(),
+            certificate_cache_size: self.certificate_cache_size.clone(),
+            certificate_cache_lifetime: self.certificate_cache_lifetime.clone(),
             http: self.http.clone(),
             https: self.https.clone(),
             log: self.log.clone(),

@@ -1,6 +1,9 @@
 //! The words of settings that are one of a few.
 
-use crate::config::config::{Alias, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched};
+use crate::access_log::Format;
+use crate::config::config::{
+    Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched,
+};
 
 /// A setting written as one of a few words.
 pub trait Choice: Copy + PartialEq + 'static {
@@ -21,6 +24,20 @@ impl Choice for LogLevel {
         ("debug", Self::Debug),
         ("trace", Self::Trace),
     ];
+}
+
+impl Choice for Format {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("json", Self::Json), ("combined", Self::Combined), ("vhost_combined", Self::VhostCombined)];
+}
+
+impl Choice for ClientAuthMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("require", Self::Require), ("request", Self::Request)];
+}
+
+impl Choice for IdentityForm {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("subject", Self::Subject), ("fingerprint", Self::Fingerprint), ("certificate", Self::Certificate)];
 }
 
 impl Choice for SessionMode {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
@@ -27,14 +28,29 @@ pub struct Config {
     pub log: LogLevel,
     pub listen: Listen,
     pub session_cache: SessionCache,
+    pub certificate_cache: CertificateCache,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    /// `None`: no line is written.
+    pub access_log: Option<AccessLog>,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,
     /// What does not stop it from serving but is hardly meant.
     pub warnings: Vec<Problem>,
+}
+
+/// `[access_log]`: a line for each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The path of a file is joined to the directory of the file that names it.
+    pub to: Destination,
+    pub format: Format,
+    /// Octets of lines on their way, for each worker.
+    pub buffer_bytes_max: u64,
+    /// Where `to` is written.
+    pub place: Place,
 }
 
 /// How many threads serve.
@@ -164,13 +180,15 @@ impl Config {
 }
 
 /// `[session_cache]`: how TLS sessions are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCache {
     pub mode: SessionMode,
     /// Sessions over all workers.
     pub size: usize,
     /// From the full handshake; resumption never extends it. Whole seconds, at most 7 days (RFC 8446 §4.6.1).
     pub lifetime: Duration,
+    /// What all machines of a fleet have, for `Tickets`; `None`: tickets of this process only.
+    pub fleet_secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +199,17 @@ pub enum SessionMode {
     Tickets,
     /// Every handshake is a full one.
     Off,
+}
+
+/// `[certificate_cache]`: what sources that are asked for names answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateCache {
+    /// Names remembered, those nobody has a certificate for included.
+    pub size: usize,
+    /// How long an answer is good that does not say so itself.
+    pub lifetime: Duration,
+    /// Names without a known certificate that are asked for in a second.
+    pub unknown_names_per_second: u32,
 }
 
 /// `[limits]`
@@ -251,6 +280,14 @@ pub struct Site {
     /// `None`: no `Strict-Transport-Security` is sent.
     pub hsts: Option<Hsts>,
     pub tls_versions: TlsVersions,
+    /// Protocols offered, the preferred one first; empty: no ALPN.
+    pub alpn: Vec<String>,
+    /// IANA names; empty: all there are.
+    pub cipher_suites: Vec<String>,
+    /// Whether chains are sent compressed to clients that take them so.
+    pub certificate_compression: bool,
+    /// `None`: clients are not asked for certificates.
+    pub client_auth: Option<ClientAuth>,
     /// Octets of a request body; `u64::MAX` when "unlimited". More is answered 413.
     pub request_body_bytes_max: u64,
     /// In the order to ask; never empty when `ssl`.
@@ -289,12 +326,8 @@ impl Site {
             languages: self.languages.clone(),
             unmatched: self.unmatched,
             rules: self.dispatch.clone(),
-            // Versions are all a site's TLS policy has.
-            tls_policy: match self.tls_versions {
-                TlsVersions::Tls12AndTls13 => 0,
-                TlsVersions::Tls12 => 1,
-                TlsVersions::Tls13 => 2,
-            },
+            // A number of the whole configuration: whoever compiles all sites gives it.
+            tls_policy: 0,
         }
     }
 
@@ -398,6 +431,8 @@ pub enum Source {
     Files {
         certificate: PathBuf,
         key: PathBuf,
+        /// An OCSP response to staple.
+        ocsp: Option<PathBuf>,
     },
     /// A directory that holds them under one of the known names.
     Directory {
@@ -406,7 +441,53 @@ pub enum Source {
     SelfSigned {
         key: SelfSignedKey,
     },
+    /// A program that is run for each name.
+    Command {
+        /// Never empty.
+        run: Vec<String>,
+        timeout: Duration,
+    },
+    /// A server that is asked for each name.
+    Http {
+        url: SourceUrl,
+        timeout: Duration,
+        /// Whom to trust for https, in place of the system's authorities.
+        ca: Option<PathBuf>,
+    },
 }
+
+/// The URL of a server that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceUrl {
+    pub server: Upstream,
+    /// As in `Host`.
+    pub authority: String,
+    /// Path and query, with the `/` in front.
+    pub target: String,
+}
+
+/// `client_auth`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM certificates of those who may issue client certificates.
+    pub ca: PathBuf,
+    pub mode: ClientAuthMode,
+    /// Revocation lists.
+    pub crl: Vec<PathBuf>,
+    /// The field site servers are told the identity in.
+    pub header: String,
+    pub identity: IdentityForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// The handshake fails without a certificate that verifies.
+    Require,
+    /// One that is shown must verify, none is fine.
+    Request,
+}
+
+pub use crate::tls::IdentityForm;
 
 /// The key of a self-signed certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -442,4 +523,14 @@ pub enum UpstreamHost {
     Address(IpAddr),
     /// Lowercase; to be resolved off the worker threads.
     Name(String),
+}
+
+impl std::fmt::Display for UpstreamHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use crate::access_log::Format;
 use crate::config::config::{
-    Alias, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions, Unmatched,
+    Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions,
+    Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -62,6 +64,20 @@ pub const SESSION_CACHE_SIZE: Bounded<u64> = Bounded { default: 20_000, least: 1
 pub const SESSION_LIFETIME: Bounded<Duration> =
     Bounded { default: seconds(300), least: SECOND, most: seconds(7 * 86_400) };
 
+// [certificate_cache]
+
+/// Names. With a certificate each takes some 10 KiB: 100 MiB at the bound, where the least recently used one goes.
+pub const CERTIFICATE_CACHE_SIZE: Bounded<u64> = Bounded { default: 10_000, least: 1, most: 10_000_000 };
+/// How long an answer is good that does not say so itself. A minute: a new certificate or site is soon there,
+/// and a busy name is asked for once a minute.
+pub const CERTIFICATE_CACHE_LIFETIME: Bounded<Duration> =
+    Bounded { default: MINUTE, least: SECOND, most: seconds(7 * 86_400) };
+/// Names without a known certificate that are asked for in a second, five seconds' worth at once. Above it the
+/// handshake goes on without the source. Scans for names that do not exist must not start programs without end.
+pub const UNKNOWN_NAMES_PER_SECOND: Bounded<u64> = Bounded { default: 20, least: 1, most: 100_000 };
+/// For one question. A handshake waits for it.
+pub const ASK_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(2), least: TENTH, most: MINUTE };
+
 // [limits]
 
 /// Octets of request line and header section. Cookies of a few sites fit; above it 431.
@@ -104,8 +120,27 @@ pub const IDLE_PER_WORKER: Bounded<u64> = Bounded { default: 64, least: 0, most:
 /// side that closes first decides who meets the race. Then closed.
 pub const IDLE_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(60), least: SECOND, most: DAY };
 
+// [access_log]
+
+pub const ACCESS_LOG_FORMAT: Format = Format::Json;
+/// Octets of lines that each worker may have on their way to a log that is slow: some thousand lines. At the bound
+/// lines are dropped and counted, and no request waits.
+pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 * KIB, most: 16 * MIB };
+/// Where syslog daemons listen.
+pub const SYSLOG_SOCKET: &str = "/dev/log";
+
 // [[site]]
 
+/// Protocols offered in TLS (RFC 7301), the preferred one first, and those that can be written.
+pub const ALPN: &[&str] = &["http/1.1"];
+/// Off: it saves bytes of a full handshake and costs memory for each certificate.
+pub const CERTIFICATE_COMPRESSION: bool = false;
+pub const CLIENT_AUTH_MODE: ClientAuthMode = ClientAuthMode::Require;
+/// The field that tells a site server who the client is.
+pub const CLIENT_AUTH_HEADER: &str = "X-Client-Identity";
+pub const CLIENT_AUTH_IDENTITY: IdentityForm = IdentityForm::Subject;
+/// Different fields of this kind in one configuration: each is looked for in every request.
+pub const IDENTITY_FIELDS_MAX: usize = 8;
 pub const ALIAS: Alias = Alias::Redirect;
 pub const SSL: bool = true;
 /// On: session cookies do not leave HTTPS.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Config, ListenerSettings, PathReading};
+use super::{CLIENT_AUTH_HEADER, Config, IDENTITY_FIELDS_MAX, ListenerSettings, PathReading, Source};
+use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
@@ -26,6 +27,8 @@ pub struct Generation {
     pub sessions: Sessions,
     /// Dates TLS sessions.
     pub dates: Arc<dyn Clock>,
+    /// Where requests are written down; outlives the generation when the next one has the same.
+    pub access_log: Option<Arc<AccessLog>>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
     /// Of each address as bound.
@@ -33,7 +36,16 @@ pub struct Generation {
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
     names: HashMap<String, SiteId>,
+    identity_fields: Vec<Box<[u8]>>,
     outside_ports: (u16, u16),
+}
+
+/// What a generation has in common with the one before it, unless its configuration says otherwise.
+pub struct Kept {
+    pub sessions: Sessions,
+    pub dates: Arc<dyn Clock>,
+    pub sealing: Arc<SharedKeys>,
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// By scheme and address as bound.
@@ -49,6 +61,19 @@ pub enum Endpoint {
     /// Tried in order until one answers; never empty.
     Tcp(Vec<SocketAddr>),
     Unix(PathBuf),
+}
+
+/// As logs call it.
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Endpoint::Tcp(addresses) => match addresses.first() {
+                Some(address) => address.fmt(f),
+                None => f.write_str("-"),
+            },
+            Endpoint::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What serving one site takes besides its rules.
@@ -81,7 +106,7 @@ impl Covers for ServedTls {
 }
 
 impl Generation {
-    /// `kept`: what outlives generations: sessions, the clock that dates them, and keys. `served`: one for each site, in the order of `sites`.
+    /// `served`: one for each site, in the order of `sites`.
     /// `outside_ports`: of HTTP and of HTTPS. `listeners`: what holds for each.
     pub fn new(
         number: u64,
@@ -89,11 +114,13 @@ impl Generation {
         sites: Sites,
         endpoints: Vec<Endpoint>,
         served: Vec<ServedSite>,
-        (sessions, dates, sealing): (Sessions, Arc<dyn Clock>, Arc<SharedKeys>),
+        kept: Kept,
         (listeners, outside_ports): (Listeners, (u16, u16)),
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        let identity_fields = identity_fields(&config);
+        let Kept { sessions, dates, sealing, access_log } = kept;
         Generation {
             number,
             config,
@@ -101,10 +128,12 @@ impl Generation {
             endpoints,
             sessions,
             dates,
+            access_log,
             sealing,
             listeners,
             served,
             names,
+            identity_fields,
             outside_ports,
         }
     }
@@ -121,6 +150,12 @@ impl Generation {
     pub fn listener(&self, scheme: Scheme, address: SocketAddr) -> Option<&ListenerSettings> {
         let listener = self.listeners.iter().find(|(key, _)| *key == (scheme, address));
         listener.map(|(_, settings)| &**settings)
+    }
+
+    /// The fields in which any site's server is told who a client is by its certificate, in lowercase. At most
+    /// [`IDENTITY_FIELDS_MAX`](super::IDENTITY_FIELDS_MAX).
+    pub fn identity_fields(&self) -> &[Box<[u8]>] {
+        &self.identity_fields
     }
 
     /// `site` is one that `sites` named.
@@ -140,4 +175,26 @@ impl Generation {
             Scheme::Https => self.outside_ports.1,
         }
     }
+}
+
+fn identity_fields(config: &Config) -> Vec<Box<[u8]>> {
+    let mut fields: Vec<Box<[u8]>> = Vec::new();
+    for site in &config.sites {
+        // A source that is asked for names may have clients asked for certificates, too.
+        let asks = || {
+            let mut sources = site.certificate.iter().map(|written| &written.source);
+            sources.any(|source| matches!(source, Source::Command { .. } | Source::Http { .. }))
+        };
+        let field = match &site.client_auth {
+            Some(auth) => auth.header.as_str(),
+            None if asks() => CLIENT_AUTH_HEADER,
+            None => continue,
+        };
+        let field = field.to_ascii_lowercase().into_bytes().into_boxed_slice();
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    fields.truncate(IDENTITY_FIELDS_MAX);
+    fields
 }

@@ -35,8 +35,10 @@ mod rules;
 mod site;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 mod values;
+mod watch;
 mod words;
 mod written;
 
@@ -45,8 +47,9 @@ use std::path::Path;
 pub use amount::{show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
+pub use defaults::{CLIENT_AUTH_HEADER, CLIENT_AUTH_IDENTITY, IDENTITY_FIELDS_MAX};
 pub use files::{Files, FilesInMemory};
-pub use generation::{Endpoint, Generation, ServedSite, UpstreamId};
+pub use generation::{Endpoint, Generation, Kept, ServedSite, UpstreamId};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
@@ -85,9 +88,11 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let log = reader.log(top);
     let listen = reader.listen(top);
     let session_cache = reader.session_cache(top);
+    let certificate_cache = reader.certificate_cache(top);
     let limits = reader.limits(top);
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
+    let access_log = reader.access_log(top);
 
     let mut included = Vec::new();
     reader.include(&table, 0, &mut included);
@@ -114,9 +119,11 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         log,
         listen,
         session_cache,
+        certificate_cache,
         limits,
         timeouts,
         upstream_pool,
+        access_log,
         sites,
         warnings: Vec::new(),
     })

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use crate::config::config::{Limits, LogLevel, SessionCache, Timeouts, UpstreamPool, Workers};
+use crate::config::config::{Limits, LogLevel, Timeouts, UpstreamPool, Workers};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
@@ -37,16 +37,6 @@ impl Reader<'_> {
         match self.filled(top, "state_directory") {
             Some((path, at)) => self.beside(at, &path),
             None => PathBuf::from(defaults::STATE_DIRECTORY),
-        }
-    }
-
-    pub(super) fn session_cache(&mut self, top: Section<'_>) -> SessionCache {
-        let table = self.table(top, "session_cache", "[session_cache]");
-        let section = self.section(&table, &keys::SESSION_CACHE);
-        SessionCache {
-            mode: self.choice(section, "mode", defaults::SESSION_MODE),
-            size: self.usize(section, "size", &defaults::SESSION_CACHE_SIZE),
-            lifetime: self.seconds(section, "lifetime", &defaults::SESSION_LIFETIME),
         }
     }
 

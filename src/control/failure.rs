@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use super::listen::BindFailure;
 use super::sealing::KeyFileFailure;
@@ -18,7 +19,15 @@ pub enum StartFailure {
     Certificates(Vec<(Place, String, CertificateProblem)>),
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
+    /// The fleet's secret.
+    Secret(CertificateProblem),
     Resolve(Vec<ResolveFailure>),
+    /// The file of the access log cannot be written.
+    AccessLog {
+        place: Place,
+        path: PathBuf,
+        error: io::Error,
+    },
     /// The keys of session cookies.
     Sealing(KeyFileFailure),
     Worker {
@@ -65,6 +74,9 @@ impl fmt::Display for StartFailure {
             StartFailure::Tls(problems) => {
                 lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
             }
+            StartFailure::Secret(problem) => {
+                write!(f, "fleet_secret_file: {problem}\n  do: {}", problem.remedy())
+            }
             StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
                 let ResolveFailure { place, upstream, error } = failure;
                 if error.kind() == io::ErrorKind::Unsupported {
@@ -81,6 +93,17 @@ impl fmt::Display for StartFailure {
                     at(place)
                 )
             }),
+            StartFailure::AccessLog { place, path, error } => write!(
+                f,
+                "{}: cannot write the access log {}: {error}\n  do: {}",
+                at(place),
+                path.display(),
+                match error.kind() {
+                    io::ErrorKind::NotFound => "make its directory, or name another one",
+                    io::ErrorKind::PermissionDenied => "let the user that Portcullis runs as write there",
+                    _ => "name a file on a disk that can be written to",
+                }
+            ),
             StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
             StartFailure::Worker { worker, error } => write!(f, "worker {worker} failed: {error}"),
             StartFailure::System(error) => write!(f, "cannot start: {error}"),

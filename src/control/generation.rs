@@ -1,27 +1,26 @@
 //! Building a generation: certificates found, names resolved, rules compiled. All problems at once.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
-use super::StartFailure;
 use super::failure::ResolveFailure;
-use super::sealing;
-use crate::certs::{self, CertificateWarning};
+use super::{StartFailure, sealing, tls};
+use crate::access_log::{AccessLog, Destination};
+use crate::certs::{CertificateWarning, Keeper, KeptSite, PolicyPlan};
 use crate::config::{
-    self, Config, Endpoint, Generation, SelfSignedKey, ServedSite, SessionMode, SessionProtection, Site,
-    SiteTls, TlsVersions, Upstream, UpstreamHost, UpstreamId,
+    self, Config, Endpoint, Generation, Kept, ServedSite, SessionProtection, Site, Upstream, UpstreamHost,
+    UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
 use crate::sealing::Binding as SealedFor;
-use crate::tls::{
-    self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
-    TicketKeys, TlsProblem, Versions,
-};
+use crate::spool;
+use crate::tls::SiteTls;
 
 /// Something about a site's certificate the operator should hear.
 pub struct SiteWarning {
@@ -40,19 +39,17 @@ pub fn build(
     config: Config,
     addresses: &[(Scheme, SocketAddr)],
     before: Option<&Generation>,
+    keeper: &Keeper,
     warnings: &mut Vec<SiteWarning>,
-) -> Result<Generation, StartFailure> {
+) -> Result<(Generation, Vec<Arc<KeptSite>>), StartFailure> {
     let ports = outside_ports(&config, addresses);
-    let configs = ServerConfigs::new(None);
-    let policies = policies(&config)?;
-    let sites = compile(&config, &policies, ports)?;
+    let sites = sites(&config, ports)?;
     let (endpoints, upstreams) = endpoints(&config)?;
-    let certificates = certificates(&config, &configs, warnings)?;
+    let access_log = access_log(&config, before)?;
     // Sessions are dated by one clock as long as the process lives.
-    let dates =
-        before.map_or_else(|| Arc::new(SystemClock::new()) as Arc<dyn tls::Clock>, |b| b.dates.clone());
-    let sessions = sessions(&config, &dates, before)
-        .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+    let dates = keeper.clock().clone();
+    let sessions = tls::sessions(&config, &dates, before)?;
+    let kept_sites = tls::keep_sites(&config, keeper, &sessions, warnings)?;
 
     let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
     if seals(&config) {
@@ -61,38 +58,18 @@ pub fn build(
             .map_err(StartFailure::Sealing)?;
     }
 
-    let mut served = Vec::with_capacity(config.sites.len());
-    let mut problems = Vec::new();
-    let parts = config.sites.iter().zip(policies).zip(certificates).zip(upstreams);
-    for (((site, policy), certificates), upstreams) in parts {
-        let tls = certificates.map(|certificates| {
-            let sessions = sessions.for_site(Binding::of(&site.name, &policy));
-            let config = configs.build(&policy, certificates.clone(), sessions);
-            let (site, policy) = (site.name.clone(), policy.number());
-            config.map(|config| Arc::new(SiteTls { site, policy, config, certificates }))
-        });
-        match tls.transpose() {
-            Ok(tls) => served.push(serve(site, tls, upstreams)),
-            Err(problem) => problems.push((site.name.clone(), problem)),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(StartFailure::Tls(problems));
-    }
+    let parts = config.sites.iter().zip(&kept_sites).zip(upstreams);
+    let served = parts
+        .map(|((site, kept), upstreams)| serve(site, kept.as_ref().map(|kept| kept.tls().clone()), upstreams))
+        .collect();
+    let kept = Kept { sessions, dates, sealing, access_log };
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
     let written = config.listen.http.iter().chain(&config.listen.https);
     let settings = written.map(|listener| listener.settings.clone());
     let listeners = addresses.iter().copied().zip(settings).collect();
     let number = before.map_or(1, |before| before.number + 1);
-    Ok(Generation::new(
-        number,
-        config,
-        sites,
-        endpoints,
-        served,
-        (sessions, dates, sealing),
-        (listeners, outside),
-    ))
+    let generation = Generation::new(number, config, sites, endpoints, served, kept, (listeners, outside));
+    Ok((generation, kept_sites.into_iter().flatten().collect()))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -101,7 +78,7 @@ pub fn build(
 /// # Errors
 /// All problems of the first kind that was met.
 pub fn sites(config: &Config, ports: Ports) -> Result<Sites, StartFailure> {
-    compile(config, &policies(config)?, ports)
+    compile(config, ports)
 }
 
 /// What `check` says of a good configuration.
@@ -130,11 +107,14 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     let scratch = std::env::temp_dir().join(format!("portcullis-check-{}", std::process::id()));
     std::fs::create_dir(&scratch).map_err(StartFailure::System)?;
     config.state_directory = scratch.clone();
+    let log = config.access_log.take();
     let mut warnings = Vec::new();
-    let built = build(config, &[], None, &mut warnings);
+    let keeper = tls::keeper(&config)?;
+    let built = build(config, &[], None, &keeper, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
-    let generation = built?;
+    let (generation, _) = built?;
+    log.as_ref().map_or(Ok(()), log_can_be)?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
 }
@@ -163,37 +143,13 @@ fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
     config.listen.ports(bound(Scheme::Http), bound(Scheme::Https))
 }
 
-fn policies(config: &Config) -> Result<Vec<Policy>, StartFailure> {
-    let mut problems = Vec::new();
-    let mut policies = Vec::with_capacity(config.sites.len());
-    for site in &config.sites {
-        let versions = match site.tls_versions {
-            TlsVersions::Tls12AndTls13 => Versions::Tls12And13,
-            TlsVersions::Tls12 => Versions::Tls12,
-            TlsVersions::Tls13 => Versions::Tls13,
-        };
-        match Policy::new(versions, vec![b"http/1.1".to_vec()], None) {
-            Ok(policy) => policies.push(policy),
-            Err(problem) => problems.push((site.name.clone(), problem)),
-        }
-    }
-    if problems.is_empty() { Ok(policies) } else { Err(StartFailure::Tls(problems)) }
-}
-
-fn compile(config: &Config, policies: &[Policy], ports: Ports) -> Result<Sites, StartFailure> {
+fn compile(config: &Config, ports: Ports) -> Result<Sites, StartFailure> {
     // The table knows classes of equal policies, numbered as they come.
-    let mut classes: Vec<u64> = Vec::new();
-    let mut class = |policy: &Policy| {
-        let number = policy.number();
-        let known = classes.iter().position(|known| *known == number);
-        known.unwrap_or_else(|| {
-            classes.push(number);
-            classes.len() - 1
-        }) as u32
-    };
+    let mut classes: HashMap<PolicyPlan, u32> = HashMap::new();
     let mut rules = config.site_rules();
-    for (rules, policy) in rules.iter_mut().zip(policies) {
-        rules.tls_policy = class(policy);
+    for (rules, site) in rules.iter_mut().zip(&config.sites) {
+        let number = classes.len() as u32;
+        rules.tls_policy = *classes.entry(tls::policy(site)).or_insert(number);
     }
     // The configuration's reader compiled the same rules before.
     Sites::compile(rules, ports).map_err(|problems| {
@@ -249,113 +205,43 @@ fn resolve(upstream: &Upstream) -> std::io::Result<Endpoint> {
         Upstream::Tls { .. } => Err(std::io::ErrorKind::Unsupported.into()),
     }
 }
-
-/// The sessions of the generation before where they can go on: a cache always, whose bounds [`adopt`] sets, and
-/// ticket keys of the same lifetime.
-fn sessions(
-    config: &Config,
-    dates: &Arc<dyn tls::Clock>,
-    before: Option<&Generation>,
-) -> Result<Sessions, TlsProblem> {
-    let clock = dates.clone();
-    let settings = config.session_cache;
-    if let Some(before) = before {
-        let same_lifetime = before.config.session_cache.lifetime == settings.lifetime;
-        match (settings.mode, &before.sessions) {
-            (SessionMode::Cache, sessions @ Sessions::Cache { .. }) => return Ok(sessions.clone()),
-            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_lifetime => {
-                return Ok(sessions.clone());
-            }
-            _ => {}
-        }
+/// The log of the generation before when it is the same one.
+fn access_log(config: &Config, before: Option<&Generation>) -> Result<Option<Arc<AccessLog>>, StartFailure> {
+    let Some(log) = &config.access_log else {
+        return Ok(None);
+    };
+    if let Some(kept) = before.and_then(|before| before.access_log.as_ref())
+        && kept.destination == log.to
+        && kept.format == log.format
+    {
+        return Ok(Some(kept.clone()));
     }
-    Ok(match settings.mode {
-        SessionMode::Off => Sessions::Off,
-        SessionMode::Cache => Sessions::Cache {
-            cache: Arc::new(SessionCache::new(CacheLimits::new(settings.size, settings.lifetime))),
-            clock,
-        },
-        SessionMode::Tickets => {
-            Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
-        }
-    })
-}
-
-/// Gives what outlives generations the bounds of this one, which is about to serve.
-pub fn adopt(generation: &Generation) {
-    if let Sessions::Cache { cache, .. } = &generation.sessions {
-        let settings = generation.config.session_cache;
-        cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
+    match spool::open(&log.to) {
+        Ok(sink) => Ok(Some(Arc::new(AccessLog { destination: log.to.clone(), format: log.format, sink }))),
+        Err(error) => Err(no_log(log, error)),
     }
 }
 
-/// The system's clocks, as sessions are dated.
-struct SystemClock {
-    began: Instant,
-}
-
-impl SystemClock {
-    fn new() -> SystemClock {
-        SystemClock { began: Instant::now() }
+/// As far as can be told without making the file.
+fn log_can_be(log: &config::AccessLog) -> Result<(), StartFailure> {
+    let Destination::File(path) = &log.to else {
+        return Ok(());
+    };
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    match std::fs::metadata(path).or_else(|_| std::fs::metadata(directory)) {
+        Ok(found) if found.is_dir() && path.is_dir() => {
+            Err(no_log(log, std::io::ErrorKind::IsADirectory.into()))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(no_log(log, error)),
     }
 }
 
-impl tls::Clock for SystemClock {
-    fn now(&self) -> Moment {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Moment {
-            monotonic: self.began.elapsed().as_millis() as u64,
-            unix: unix.map_or(0, |since| since.as_millis() as u64),
-        }
-    }
-}
-
-/// A certificate for each site with HTTPS, each source asked in turn.
-fn certificates(
-    config: &Config,
-    configs: &ServerConfigs,
-    warnings: &mut Vec<SiteWarning>,
-) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let mut problems = Vec::new();
-    let mut all = Vec::with_capacity(config.sites.len());
-    for site in &config.sites {
-        if !site.ssl {
-            all.push(None);
-            continue;
-        }
-        let names: Vec<String> =
-            site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
-        let sources: Vec<certs::Source> =
-            site.certificate.iter().map(|written| source(&written.source)).collect();
-        let place = site.certificate.first().map_or(&site.place, |written| &written.place);
-        match certs::find(&site.name, &names, &sources, &config.state_directory, now, configs) {
-            Ok(found) => {
-                warnings.extend(found.warnings.into_iter().map(|warning| SiteWarning {
-                    site: site.name.clone(),
-                    place: place.clone(),
-                    warning,
-                }));
-                all.push(Some(found.set));
-            }
-            Err(problem) => problems.push((place.clone(), site.name.clone(), problem)),
-        }
-    }
-    if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
-}
-
-fn source(written: &config::Source) -> certs::Source {
-    match written {
-        config::Source::Files { certificate, key } => {
-            certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
-        }
-        config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
-        config::Source::SelfSigned { key } => certs::Source::SelfSigned {
-            key: match key {
-                SelfSignedKey::Ours => None,
-                SelfSignedKey::File(path) => Some(path.clone()),
-            },
-        },
-    }
+fn no_log(log: &config::AccessLog, error: std::io::Error) -> StartFailure {
+    let path = match &log.to {
+        Destination::File(path) | Destination::Syslog(path) => path.clone(),
+        Destination::Stdout => "stdout".into(),
+    };
+    StartFailure::AccessLog { place: log.place.clone(), path, error }
 }

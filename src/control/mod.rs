@@ -10,9 +10,11 @@ mod process;
 mod reload;
 mod sealing;
 mod signals;
+mod tls;
 mod workers;
 
 pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};
 pub use reload::Reread;
+pub use tls::{ask_url as certificate_url, source as certificate_source};

@@ -15,15 +15,17 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
-use super::StartFailure;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::workers::{Workers, log_ring};
+use super::{StartFailure, tls};
+use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
+use crate::spool::Writer;
 use crate::worker::{Report, Ring};
 
 /// Told the addresses that are listened on.
@@ -65,7 +67,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     let Listening { all: bound, new, .. } = listen::bind(&config, count, &[]).map_err(StartFailure::Bind)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();
-    let generation = Arc::new(generation::build(config, &addresses, None, &mut warnings)?);
+    let keeper = tls::keeper(&config)?;
+    let (generation, kept_sites) = generation::build(config, &addresses, None, &keeper, &mut warnings)?;
+    let generation = Arc::new(generation);
+    tls::watch(&keeper, &generation, kept_sites).map_err(StartFailure::System)?;
     log_warnings(&warnings);
     let mut key_keeper = KeyKeeper::default();
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
@@ -76,7 +81,9 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
     let reports = events.clone();
     let report = move |report| drop(reports.send(Event::Worker(report)));
-    let workers = Workers::start(count, &cores, ring, &generation, new, report)?;
+    let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
+    bound_lines(&lines, &generation);
+    let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
     wait_until_started(&inbox, count)?;
     ready(&addresses);
 
@@ -85,16 +92,19 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         reread,
         reloaded,
         workers,
+        lines,
         bound,
         generation,
         outdated: Vec::new(),
         key_keeper,
+        keeper,
         reloading: Reloading::No,
         installing: None,
     };
-    let ended = process.serve(&inbox)?;
+    let ended = process.serve(&inbox);
     process.workers.log_totals();
-    Ok(ended)
+    process.lines.end();
+    ended
 }
 
 enum Event {
@@ -123,6 +133,8 @@ struct Process<'a> {
     reread: Reread,
     reloaded: Box<dyn Fn(&Config) + 'a>,
     workers: Workers,
+    /// Writes the access log.
+    lines: Writer,
     /// What is listened on.
     bound: Vec<Bound>,
     /// What new connections get.
@@ -130,6 +142,8 @@ struct Process<'a> {
     /// Earlier ones that may still be in use.
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
+    /// Of certificates.
+    keeper: Arc<Keeper>,
     reloading: Reloading,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
@@ -152,6 +166,7 @@ impl Process<'_> {
                 }
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
                 Event::Signal(Asked::Reload) => self.reload(),
+                Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
                     Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
                     Ok(built) => self.install(built),
@@ -186,6 +201,13 @@ impl Process<'_> {
         }
     }
 
+    /// Has the access log opened anew.
+    fn reopen(&self) {
+        if let Some(log) = &self.generation.access_log {
+            self.lines.reopen(log);
+        }
+    }
+
     fn drain(&self) {
         let timeout = self.generation.config.drain_timeout;
         let open = self.workers.connections_open();
@@ -202,7 +224,8 @@ impl Process<'_> {
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
-        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), done) {
+        let keeper = self.keeper.clone();
+        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), keeper, done) {
             Ok(()) => self.reloading = Reloading::Yes,
             Err(error) => self.not_reloaded(&ReloadFailure::Start(StartFailure::System(error))),
         }
@@ -210,7 +233,7 @@ impl Process<'_> {
 
     /// Swaps the generations.
     fn install(&mut self, built: Built) {
-        let Built { generation, listening, warnings } = built;
+        let Built { generation, kept_sites, listening, warnings } = built;
         log_warnings(&warnings);
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");
@@ -225,7 +248,11 @@ impl Process<'_> {
         for Bound { scheme, address, .. } in &listening.gone {
             tracing::info!("listening no more on {}://{address}", scheme.as_str());
         }
-        generation::adopt(&generation);
+        tls::adopt(&generation, &self.keeper);
+        if let Err(error) = tls::watch(&self.keeper, &generation, kept_sites) {
+            tracing::error!(%error, "changed certificates are not taken up before the next reload");
+        }
+        bound_lines(&self.lines, &generation);
         if let Err(error) = self.key_keeper.keep(&generation) {
             tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
         }
@@ -262,6 +289,12 @@ impl Process<'_> {
     }
 }
 
+fn bound_lines(lines: &Writer, generation: &Generation) {
+    if let Some(log) = &generation.config.access_log {
+        lines.set_bound(log.buffer_bytes_max);
+    }
+}
+
 fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), StartFailure> {
     let mut started = 0;
     while started < count {
@@ -277,6 +310,8 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             Event::Signal(Asked::Reload) => {
                 tracing::info!("SIGHUP during the start: the configuration was read just now");
             }
+            // Opened just now.
+            Event::Signal(Asked::Reopen) => {}
             Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) => {}
         }
     }

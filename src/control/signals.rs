@@ -2,7 +2,7 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 /// What a signal asks for.
@@ -12,6 +12,8 @@ pub enum Asked {
     Stop,
     /// SIGHUP.
     Reload,
+    /// SIGUSR1.
+    Reopen,
 }
 
 /// Calls `asked` for each signal, from a thread of its own.
@@ -19,10 +21,14 @@ pub enum Asked {
 /// # Errors
 /// When the handlers or the thread cannot be set up.
 pub fn watch(asked: impl Fn(Asked) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            asked(if signal == SIGHUP { Asked::Reload } else { Asked::Stop });
+            asked(match signal {
+                SIGHUP => Asked::Reload,
+                SIGUSR1 => Asked::Reopen,
+                _ => Asked::Stop,
+            });
         }
     })?;
     Ok(())

@@ -5,11 +5,11 @@ use std::time::{Instant, SystemTime};
 
 use super::StartFailure;
 use super::generation::SiteWarning;
-use crate::certs::{self, AskLimits, Keeper, KeptSite, PolicyPlan, SitePlan};
-use crate::config::{self, Config, Generation, SelfSignedKey, SessionMode, Site, TlsVersions};
-use crate::tls::{
-    self, CacheLimits, Moment, ServerConfigs, SessionCache, Sessions, TicketKeys, TlsProblem, Versions,
+use crate::certs::{
+    self, AskLimits, AskServer, AskUrl, ClientAuthPlan, Keeper, KeptSite, PolicyPlan, SitePlan,
 };
+use crate::config::{self, Config, Generation, SelfSignedKey, SessionMode, Site, TlsVersions};
+use crate::tls::{self, CacheLimits, Moment, ServerConfigs, SessionCache, Sessions, TicketKeys, Versions};
 
 /// # Errors
 /// The system gives no socket pair.
@@ -78,16 +78,28 @@ pub fn policy(site: &Site) -> PolicyPlan {
             TlsVersions::Tls12 => Versions::Tls12,
             TlsVersions::Tls13 => Versions::Tls13,
         },
-        alpn: vec!["http/1.1".to_owned()],
-        ..PolicyPlan::default()
+        alpn: site.alpn.clone(),
+        cipher_suites: site.cipher_suites.clone(),
+        compression: site.certificate_compression,
+        client_auth: site.client_auth.as_ref().map(|auth| ClientAuthPlan {
+            mode: match auth.mode {
+                config::ClientAuthMode::Require => tls::ClientAuthMode::Require,
+                config::ClientAuthMode::Request => tls::ClientAuthMode::Request,
+            },
+            ca: auth.ca.clone(),
+            crl: auth.crl.clone(),
+        }),
     }
 }
 
+/// A source in the words of `certs`.
 pub fn source(written: &config::Source) -> certs::Source {
     match written {
-        config::Source::Files { certificate, key } => {
-            certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
-        }
+        config::Source::Files { certificate, key, ocsp } => certs::Source::Files {
+            certificate: certificate.clone(),
+            key: Some(key.clone()),
+            ocsp: ocsp.clone(),
+        },
         config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
             key: match key {
@@ -95,6 +107,24 @@ pub fn source(written: &config::Source) -> certs::Source {
                 SelfSignedKey::File(path) => Some(path.clone()),
             },
         },
+        config::Source::Command { run, timeout } => {
+            certs::Source::Command { run: run.clone(), timeout: *timeout }
+        }
+        config::Source::Http { url, timeout, ca } => {
+            certs::Source::Http { url: ask_url(url), timeout: *timeout, ca: ca.clone() }
+        }
+    }
+}
+
+pub fn ask_url(url: &config::SourceUrl) -> AskUrl {
+    AskUrl {
+        server: match &url.server {
+            config::Upstream::Tcp { host, port } => AskServer::Tcp { host: host.to_string(), port: *port },
+            config::Upstream::Tls { host, port } => AskServer::Tls { host: host.to_string(), port: *port },
+            config::Upstream::Unix { path } => AskServer::Unix { path: path.clone() },
+        },
+        authority: url.authority.clone(),
+        target: url.target.clone(),
     }
 }
 
@@ -107,14 +137,17 @@ pub fn sessions(
     config: &Config,
     clock: &Arc<dyn tls::Clock>,
     before: Option<&Generation>,
-) -> Result<Sessions, TlsProblem> {
+) -> Result<Sessions, StartFailure> {
     let clock = clock.clone();
-    let settings = config.session_cache;
+    let settings = &config.session_cache;
     if let Some(before) = before {
-        let same_lifetime = before.config.session_cache.lifetime == settings.lifetime;
+        let old = &before.config.session_cache;
+        let same_keys =
+            old.lifetime == settings.lifetime && old.fleet_secret_file == settings.fleet_secret_file;
         match (settings.mode, &before.sessions) {
             (SessionMode::Cache, sessions @ Sessions::Cache { .. }) => return Ok(sessions.clone()),
-            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_lifetime => {
+            // Another secret in the same file is taken up by the thread that watches it.
+            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_keys => {
                 return Ok(sessions.clone());
             }
             _ => {}
@@ -127,7 +160,15 @@ pub fn sessions(
             clock,
         },
         SessionMode::Tickets => {
-            Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
+            let keys = match &settings.fleet_secret_file {
+                None => TicketKeys::random(settings.lifetime),
+                Some(path) => {
+                    let secret = certs::read_secret(path).map_err(StartFailure::Secret)?;
+                    TicketKeys::from_secret(&secret, settings.lifetime)
+                }
+            };
+            let keys = keys.map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+            Sessions::Tickets { keys: Arc::new(keys), clock }
         }
     })
 }
@@ -135,10 +176,26 @@ pub fn sessions(
 /// Gives what outlives generations the bounds of this one, which is about to serve.
 pub fn adopt(generation: &Generation, keeper: &Keeper) {
     if let Sessions::Cache { cache, .. } = &generation.sessions {
-        let settings = generation.config.session_cache;
+        let settings = &generation.config.session_cache;
         cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
     }
     keeper.set_limits(ask_limits(&generation.config));
+}
+
+/// Has the certificates of a generation kept current, and the fleet's secret.
+///
+/// # Errors
+/// No thread can be started.
+pub fn watch(
+    keeper: &Arc<Keeper>,
+    generation: &Generation,
+    sites: Vec<Arc<KeptSite>>,
+) -> std::io::Result<()> {
+    let secret = match (&generation.config.session_cache.fleet_secret_file, &generation.sessions) {
+        (Some(path), Sessions::Tickets { keys, .. }) => Some((path.clone(), keys.clone())),
+        _ => None,
+    };
+    keeper.watch(sites, secret)
 }
 
 /// The system's clocks, as sessions are dated.

@@ -10,6 +10,7 @@ use super::StartFailure;
 use super::listen::{self, Bound, Sockets};
 use crate::config::Generation;
 use crate::metrics::Counters;
+use crate::spool::Inlet;
 use crate::worker::{Order, Report, Ring, Worker};
 
 pub(super) struct Workers(Vec<Running>);
@@ -23,20 +24,22 @@ struct Running {
 }
 
 impl Workers {
-    /// Starts `count` of them, pinned to `cores` in turn.
+    /// Starts one for each inlet, pinned to `cores` in turn.
     ///
     /// # Errors
     /// When a thread or a socket pair cannot be had.
     pub(super) fn start(
-        count: usize,
         cores: &[usize],
         ring: Ring,
         generation: &Arc<Generation>,
         sockets: Vec<Sockets>,
+        inlets: Vec<Inlet>,
         report: impl Fn(Report) + Clone + Send + 'static,
     ) -> Result<Workers, StartFailure> {
+        let count = inlets.len();
         let mut workers = Vec::with_capacity(count);
-        for (index, listeners) in listen::deal(sockets, count).into_iter().enumerate() {
+        let hands = listen::deal(sockets, count).into_iter().zip(inlets);
+        for (index, (listeners, lines)) in hands.enumerate() {
             let (orders, inbox) = channel();
             let (wake, woken) = UnixStream::pair().map_err(StartFailure::System)?;
             let counters = Arc::new(Counters::default());
@@ -48,6 +51,7 @@ impl Workers {
                 listeners,
                 generation: generation.clone(),
                 counters: counters.clone(),
+                lines,
                 orders: inbox,
                 wake: woken,
             };

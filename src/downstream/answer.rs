@@ -5,6 +5,7 @@ use crate::http::{BodyEnd, Reuse, Version};
 use crate::http1::{self, RequestHead, write_error, write_redirect};
 use crate::net::Buffer;
 
+use super::record::Record;
 use super::service::Service;
 
 /// A request body up to this is read and dropped, so that the connection stays usable; a longer one costs
@@ -19,6 +20,9 @@ pub(super) struct Answer {
     pub(super) skip: u64,
     /// Nothing of the request is left to come: the connection can be closed at once.
     pub(super) whole: bool,
+    pub(super) record: Record,
+    /// Why it is not what was asked for.
+    pub(super) reason: Option<&'static str>,
 }
 
 impl Answer {
@@ -26,6 +30,7 @@ impl Answer {
     /// this connection; otherwise what the head says. `hsts`: that of the host's site, on HTTPS.
     pub(super) fn error(
         service: &Service,
+        record: Record,
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
         (status, reason): (u16, &'static str),
@@ -33,32 +38,35 @@ impl Answer {
     ) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::write(service, head, reuse, status, hsts, write_error)
+        Answer::write(service, (record, Some(reason)), head, reuse, status, hsts, write_error)
     }
 
     pub(super) fn redirect(
         service: &Service,
+        record: Record,
         head: &RequestHead<'_, '_>,
         redirect: &Redirect<'_>,
         hsts: Option<&[u8]>,
     ) -> Answer {
         service.counters.requests_redirected.add(1);
-        Answer::write(service, head, head.reuse, redirect.status, hsts, |out, answer| {
+        let told = (record, None);
+        Answer::write(service, told, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
         })
     }
 
     /// To something that is not a request we can read: where the next one would begin is unknown.
-    pub(super) fn malformed(service: &Service, status: u16, reason: &'static str) -> Answer {
+    pub(super) fn malformed(service: &Service, record: Record, status: u16, reason: &'static str) -> Answer {
         tracing::debug!(status, reason, "refused a request");
         service.counters.requests_refused.add(1);
-        Answer::failed(service, status, false, Reuse::Close, false, None)
+        Answer::failed(service, (record, reason), status, false, Reuse::Close, false, None)
     }
 
     /// To a request whose exchange failed; the request's body is done with or the connection ends.
     /// `head_only`: the request was HEAD.
     pub(super) fn failed(
         service: &Service,
+        (record, reason): (Record, &'static str),
         status: u16,
         head_only: bool,
         reuse: Reuse,
@@ -66,23 +74,24 @@ impl Answer {
         hsts: Option<&[u8]>,
     ) -> Answer {
         let date = service.local.clock.date();
-        let id = service.ids.next();
         let answer = http1::Answer {
             status,
             client: Version::Http11,
             reuse,
             date: &date,
             head_only,
-            request_id: &id,
+            request_id: &record.id,
             hsts,
             retry_after_secs: None,
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
-        Answer { bytes, reuse, skip: 0, whole }
+        record.answered(status, bytes.filled());
+        Answer { bytes, reuse, skip: 0, whole, record, reason: Some(reason) }
     }
 
     fn write(
         service: &Service,
+        (record, reason): (Record, Option<&'static str>),
         head: &RequestHead<'_, '_>,
         reuse: Reuse,
         status: u16,
@@ -99,19 +108,20 @@ impl Answer {
             _ => (Reuse::Close, 0),
         };
         let date = service.local.clock.date();
-        let id = service.ids.next();
         let answer = http1::Answer {
             status,
             client: head.version,
             reuse,
             date: &date,
             head_only: head.method == "HEAD",
-            request_id: &id,
+            request_id: &record.id,
             hsts,
             retry_after_secs: None,
         };
         let whole = head.body.is_empty();
-        Answer { bytes: into_buffer(service, |out| write(out, &answer)), reuse, skip, whole }
+        let bytes = into_buffer(service, |out| write(out, &answer));
+        record.answered(status, bytes.filled());
+        Answer { bytes, reuse, skip, whole, record, reason }
     }
 }
 

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Shaken;
 use super::service::Service;
+use super::{Shaken, identity};
+use crate::access_log;
 use crate::net::{ClientHello, Socket, TlsStream, Until};
 use crate::tls::{Answer, Found, ServedTls, SiteTls};
 
@@ -56,6 +57,7 @@ pub(super) async fn run(
 }
 
 async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken), Failure> {
+    let began_us = service.local.clock.now_us();
     let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
     let serving = service.serving();
@@ -76,7 +78,15 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     };
     let stream = hello.accept(served.config.clone(), until).await?;
     stream.handshake(until, &*generation.dates).await?;
-    Ok((stream, Shaken::new(served, name, site, generation)))
+    let told = access_log::Tls { version: stream.version(), resumed: stream.is_resumed() };
+    let duration_us = service.local.clock.now_us() - began_us;
+    let asked = served.policy.client_auth().is_some();
+    let mut shaken = Shaken::new((served, name), site, generation, told, duration_us);
+    if asked {
+        let (_, form) = identity::told(generation, site);
+        shaken.identity = stream.client_identity(form).map(Vec::into_boxed_slice);
+    }
+    Ok((stream, shaken))
 }
 
 /// The certificate for a name: at once where it is known, else after its sources were asked, each in turn.

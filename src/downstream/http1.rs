@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Visitor;
 use super::answer::Answer;
 use super::plan::{Forward, Plan, plan};
+use super::record::{Came, Decided, Record};
 use super::request_body::Http1Body;
 use super::responder::Http1Responder;
 use super::service::Service;
@@ -84,9 +85,19 @@ async fn next_plan(
     input: &mut Buffer,
 ) -> Result<Plan, Next> {
     let until = service.local.clock.after(service.timeouts().request_head);
+    let now_us = || service.local.clock.now_us();
+    let mut came = Came { first_byte_us: 0, head_us: 0 };
+    let unreadable = |came| {
+        let serving = service.serving();
+        Record::begin(service, &serving, visitor, came, None, Decided::UNREADABLE)
+    };
     loop {
         if !input.is_empty() {
-            match plan(service, visitor, scan, input) {
+            came.head_us = now_us();
+            if came.first_byte_us == 0 {
+                came.first_byte_us = came.head_us;
+            }
+            match plan(service, visitor, scan, input, came) {
                 Plan::NeedMore => {}
                 decided => return Ok(decided),
             }
@@ -96,10 +107,15 @@ async fn next_plan(
             Ok(1..) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !input.is_empty() => {
                 service.counters.requests_timed_out.add(1);
-                return Ok(Plan::Answer(Answer::malformed(service, 408, "request_head_timed_out")));
+                came.head_us = now_us();
+                let answer = Answer::malformed(service, unreadable(came), 408, "request_head_timed_out");
+                return Ok(Plan::Answer(answer));
             }
             Ok(0) | Err(_) if input.is_empty() => return Err(Next::Goodbye),
-            Ok(0) | Err(_) => return Err(Next::Close),
+            Ok(0) | Err(_) => {
+                unreadable(came).end(service, Some("client_gone"));
+                return Err(Next::Close);
+            }
         }
     }
 }
@@ -125,14 +141,20 @@ fn make_room(service: &Service, input: &mut Buffer) {
 async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &mut Buffer) -> Next {
     let idle = service.timeouts().body_idle;
     let until = || service.local.clock.after(idle);
+    let sent = match answer.reuse {
+        Reuse::Close => stream.send_last(&mut answer.bytes, until).await,
+        Reuse::Keep => stream.send(&mut answer.bytes, until).await,
+    };
+    let reason = answer.reason.or(sent.is_err().then_some("client_gone"));
+    answer.record.end(service, reason);
     if answer.reuse == Reuse::Close {
-        return match stream.send_last(&mut answer.bytes, until).await {
+        return match sent {
             Ok(()) if answer.whole && input.is_empty() => Next::Close,
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         };
     }
-    if stream.send(&mut answer.bytes, until).await.is_err() {
+    if sent.is_err() {
         return Next::Close;
     }
     while answer.skip > 0 {
@@ -152,7 +174,7 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
 }
 
 async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &mut Buffer) -> Next {
-    let serving = forward.serving;
+    let Forward { serving, record, .. } = forward;
     let site = serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
     let mut responder = Http1Responder {
@@ -171,6 +193,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
         kind: forward.kind,
         repeatable: forward.repeatable,
         body: forward.body,
+        account: &record.account,
     };
     if input.is_empty() {
         // Nothing is held while the site server thinks.
@@ -189,6 +212,7 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
     match ended {
         Ended::Answered { request_whole, .. } => {
             service.counters.requests_forwarded.add(1);
+            record.end(service, None);
             drop(body);
             match (responder.reuse, request_whole) {
                 (Reuse::Keep, true) => Next::Request,
@@ -209,12 +233,14 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
             );
             // A body that was not read to its end leaves no place for another request.
             let reuse = if body.is_none() { responder.reuse } else { Reuse::Close };
+            let told = (record, failure.reason());
             let (whole, hsts) = (body.is_none(), site.hsts_on(forward.scheme));
-            let page = Answer::failed(service, failure.status(), forward.kind.head, reuse, whole, hsts);
+            let page = Answer::failed(service, told, failure.status(), forward.kind.head, reuse, whole, hsts);
             drop(body);
             self::answer(service, stream, page, input).await
         }
         Ended::Cut(cut) => {
+            record.end(service, Some(cut.reason()));
             if cut == Cut::Upstream {
                 // Half a response must not look whole (RFC 9112 §8).
                 stream.socket().reset_on_close();
@@ -225,7 +251,10 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
             drop(body);
             // A tunnel may last for days; the generation must not.
             drop(serving);
-            service.proxy.tunnel(stream, first, upstream, std::mem::take(input)).await;
+            let proxy = &service.proxy;
+            let input = std::mem::take(input);
+            let reason = proxy.tunnel(stream, first, upstream, input, &record.account).await;
+            record.end(service, reason);
             Next::Close
         }
     }

@@ -11,8 +11,10 @@
 mod answer;
 mod handshake;
 mod http1;
+mod identity;
 mod live_settings;
 mod plan;
+mod record;
 mod request_body;
 mod request_id;
 mod responder;
@@ -27,8 +29,9 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::access_log;
 use crate::config::Generation;
-use crate::dispatch::SiteId;
+use crate::dispatch::{Host, SiteId};
 use crate::http::Scheme;
 use crate::tls::ServedTls;
 
@@ -47,24 +50,38 @@ struct Shaken {
     tls: Arc<ServedTls>,
     // The name asked for, where names of a site may differ in their policy.
     name: Option<Box<[u8]>>,
+    // Who the client is by its certificate.
+    identity: Option<Box<[u8]>>,
     // The site in the generation with this number, once looked for.
     site: Cell<(u64, Option<SiteId>)>,
+    /// For the access log.
+    told: access_log::Tls,
+    /// How long the handshake took; told with the first request.
+    duration_us: Cell<Option<u64>>,
 }
 
 impl Shaken {
     fn new(
-        tls: Arc<ServedTls>,
-        name: Option<Box<[u8]>>,
+        (tls, name): (Arc<ServedTls>, Option<Box<[u8]>>),
         site: SiteId,
         generation: &Generation,
+        told: access_log::Tls,
+        duration_us: u64,
     ) -> Shaken {
-        Shaken { tls, name, site: Cell::new((generation.number, Some(site))) }
+        let site = Cell::new((generation.number, Some(site)));
+        Shaken { tls, name, identity: None, site, told, duration_us: Cell::new(Some(duration_us)) }
     }
 
-    /// Whether `host` may be served by this connection, whose site is asked for each name: under the policy
-    /// of another name it may not (RFC 9110 §15.5.20), and what that of `host` is nobody has asked.
-    fn is_for_name(&self, host: &[u8]) -> bool {
-        self.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host))
+    /// Whether this connection was made under the policy of the host it is asked for now. Names of a site whose
+    /// sources are asked may differ in theirs: there a connection is good for the name it was made for alone
+    /// (RFC 9110 §15.5.20).
+    fn is_for(&self, generation: &Generation, site: SiteId, authority: &[u8]) -> bool {
+        if !generation.site_tls(site).is_some_and(|tls| tls.asks()) {
+            return true;
+        }
+        let host = Host::parse(authority).map(|host| host.name);
+        self.site_in(generation) == Some(site)
+            && self.name.as_deref().is_some_and(|name| host.is_ok_and(|host| name.eq_ignore_ascii_case(host)))
     }
 
     /// The site in a generation, which may be later than the handshake.

@@ -15,11 +15,13 @@ use crate::http1::{
 use crate::net::Buffer;
 use crate::proxy::append_chunk;
 
-use super::Visitor;
 use super::answer::Answer;
+use super::identity::IdentityFields;
+use super::record::{Came, Decided, Record};
 use super::service::Service;
 use super::serving::Serving;
 use super::session_cookies::SessionCookies;
+use super::{Shaken, Visitor};
 
 /// What comes next for a connection.
 pub(super) enum Plan {
@@ -50,36 +52,52 @@ pub(super) struct Forward {
     pub(super) repeatable: bool,
     pub(super) version: Version,
     pub(super) reuse: Reuse,
+    pub(super) record: Record,
 }
 
-/// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole.
-pub(super) fn plan(service: &Service, visitor: &Visitor, scan: &mut HeadScan, input: &mut Buffer) -> Plan {
+/// Looks for a whole head at the front of `input` and decides what it gets; consumes it when it is whole. `came`: when
+/// its first byte did, and the last there is.
+pub(super) fn plan(
+    service: &Service,
+    visitor: &Visitor,
+    scan: &mut HeadScan,
+    input: &mut Buffer,
+    came: Came,
+) -> Plan {
     let serving = service.serving();
+    let unreadable = |status, reason| {
+        let record = Record::begin(service, &serving, visitor, came, None, Decided::UNREADABLE);
+        Plan::Answer(Answer::malformed(service, record, status, reason))
+    };
     let span = match scan.request(input.filled(), &serving.limits) {
         Ok(Some(span)) => span,
         Ok(None) => return Plan::NeedMore,
-        Err(refused) => return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason())),
+        Err(refused) => return unreadable(refused.status(), refused.reason()),
     };
     scan.reset();
     let mut slots = header_slots();
     let (plan, head_bytes, body) =
         match parse_scanned_request(input.filled(), span, &mut slots, &serving.limits) {
-            Err(refused) => {
-                return Plan::Answer(Answer::malformed(service, refused.status(), refused.reason()));
-            }
-            Ok(head) => (decide(service, &serving, visitor, &head), head.head_bytes, head.body),
+            Err(refused) => return unreadable(refused.status(), refused.reason()),
+            Ok(head) => (decide(service, &serving, visitor, came, &head), head.head_bytes, head.body),
         };
     input.consume(head_bytes);
     match plan {
         Plan::Forward(mut forward) => match take_body_in_hand(&mut forward, body, input) {
             Ok(()) => Plan::Forward(forward),
-            Err((status, reason)) => Plan::Answer(Answer::malformed(service, status, reason)),
+            Err((status, reason)) => Plan::Answer(Answer::malformed(service, forward.record, status, reason)),
         },
         other => other,
     }
 }
 
-fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &RequestHead<'_, '_>) -> Plan {
+fn decide(
+    service: &Service,
+    serving: &Rc<Serving>,
+    visitor: &Visitor,
+    came: Came,
+    head: &RequestHead<'_, '_>,
+) -> Plan {
     service.counters.requests.add(1);
     let generation = &serving.generation;
     let handshake = visitor
@@ -91,7 +109,9 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         None => Told::default(),
         Some(Ok(told)) => told,
         Some(Err(bad)) => {
-            return Plan::Answer(Answer::error(service, head, head.reuse, (400, bad.reason()), None));
+            let told = (visitor.scheme, head.authority(), head);
+            let record = Record::begin(service, serving, visitor, came, Some(told), Decided::UNREADABLE);
+            return Plan::Answer(Answer::error(service, record, head, head.reuse, (400, bad.reason()), None));
         }
     };
     let scheme = told.scheme.unwrap_or(visitor.scheme);
@@ -104,13 +124,17 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         target: head.path_and_query(),
     };
     let decision = generation.sites.decide(&question);
+    let decided = Decided::of(&decision, &generation.sites);
+    let record = Record::begin(service, serving, visitor, came, Some((scheme, authority, head)), decided);
     // Answers of ours carry it, too: the redirect of an alias may be all a browser ever gets there.
     let hsts = decision.site.and_then(|site| generation.site(site).hsts_on(scheme));
     match decision.action {
         Action::Forward => {}
-        Action::Redirect(redirect) => return Plan::Answer(Answer::redirect(service, head, &redirect, hsts)),
+        Action::Redirect(redirect) => {
+            return Plan::Answer(Answer::redirect(service, record, head, &redirect, hsts));
+        }
         Action::NotFound => {
-            return Plan::Answer(Answer::error(service, head, head.reuse, (404, "no_rule"), hsts));
+            return Plan::Answer(Answer::error(service, record, head, head.reuse, (404, "no_rule"), hsts));
         }
         Action::Refuse(refusal) => {
             // A handshake that counts no more is one for every request: the client must begin with a new one.
@@ -119,21 +143,25 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
             let why = (refusal.status(), refusal.reason());
             // Refused by what the handshake was: it is not this site's to say.
             let hsts = hsts.filter(|_| refusal.status() == 400);
-            return Plan::Answer(Answer::error(service, head, reuse, why, hsts));
+            return Plan::Answer(Answer::error(service, record, head, reuse, why, hsts));
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
+    let is_for = |shaken: &Shaken| shaken.is_for(generation, site, authority);
+    if !visitor.handshake.as_ref().is_none_or(is_for) {
+        let why = (421, "other-tls-policy");
+        return Plan::Answer(Answer::error(service, record, head, head.reuse, why, None));
+    }
     let served = generation.site(site);
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
-        return Plan::Answer(Answer::error(service, head, head.reuse, (413, "body_too_large"), hsts));
+        return Plan::Answer(Answer::error(service, record, head, head.reuse, (413, "body_too_large"), hsts));
     }
-    let request_id = service.ids.next();
     let forwarded = Forwarded {
         client: visitor.peer,
         scheme,
         host: authority,
         port: generation.outside_port(scheme),
-        request_id: &request_id,
+        request_id: &record.id,
         trusted: trusted.then(|| Hop { scheme: visitor.scheme, host: head.authority() }),
     };
     let mut normalized = service.target_scratch.borrow_mut();
@@ -142,6 +170,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
     let judge = sealing
         .as_ref()
         .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.incoming(name, value, out));
+    let identity = IdentityFields::of(generation, visitor, site);
     let outbound = Outbound {
         target,
         forwarded: &forwarded,
@@ -149,7 +178,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
         host: authority,
-        set: &[],
+        set: identity.as_slice(),
         cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
     };
     let mut written = service.scratch.borrow_mut();
@@ -169,6 +198,7 @@ fn decide(service: &Service, serving: &Rc<Serving>, visitor: &Visitor, head: &Re
         repeatable: is_idempotent(head.method),
         version: head.version,
         reuse: head.reuse,
+        record,
     })
 }
 
@@ -196,6 +226,7 @@ fn take_body_in_hand(
             let taken = usize::try_from(length).unwrap_or(usize::MAX).min(input.len());
             forward.request.append(&input.filled()[..taken]);
             input.consume(taken);
+            forward.record.add_body(taken);
             let left = length - taken as u64;
             if left > 0 {
                 forward.rest = Some(BodyReader::new(BodyEnd::Length(left)));
@@ -210,6 +241,7 @@ fn take_body_in_hand(
             let end = progress.end.then(|| reader.trailers());
             append_chunk(&mut forward.request, &input.filled()[..progress.data], end);
             input.consume(progress.consumed);
+            forward.record.add_body(progress.data);
             if !progress.end {
                 forward.rest = Some(reader);
             }

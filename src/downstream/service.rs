@@ -17,6 +17,7 @@ use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, Mail, Socket, Stream};
 use crate::proxy::Proxy;
+use crate::spool::{Inlet, Lines};
 use crate::tls::{Answer, Sessions};
 use crate::upstream::Pool;
 
@@ -26,6 +27,7 @@ pub struct Service {
     serving: RefCell<Rc<Serving>>,
     pub(super) proxy: Proxy,
     pub(super) local: Local,
+    pub(super) lines: Lines,
     pub(super) ids: RequestIds,
     // Heads and answers are written here first; never held across an await.
     pub(super) scratch: RefCell<Vec<u8>>,
@@ -50,6 +52,7 @@ impl Service {
         (worker, workers): (usize, usize),
         generation: Arc<Generation>,
         counters: Arc<Counters>,
+        lines: Inlet,
         local: Local,
     ) -> Service {
         let pool = Pool::new(pool_limits(&generation), local.clone());
@@ -61,6 +64,7 @@ impl Service {
             serving: RefCell::new(Rc::new(Serving::new(generation, &pool))),
             proxy: Proxy::new(pool, limits, local.clone(), counters.clone()),
             local,
+            lines: Lines::new(lines),
             ids: RequestIds::new(worker),
             scratch: RefCell::default(),
             target_scratch: RefCell::default(),
@@ -124,6 +128,8 @@ impl Service {
     /// sessions and ticket keys; called once a tick.
     pub fn sweep(&self) {
         self.proxy.pool().sweep();
+        self.lines.flush();
+        self.counters.access_log_lines_dropped.set(self.lines.dropped());
         self.counters.sends.set(self.local.sends());
         self.keys.refresh(&self.serving.borrow().generation.sealing);
         // One worker is enough for what all share.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Generation;
 use crate::http::Limits;
 use crate::proxy::ProxyLimits;
+use crate::spool::Log;
 use crate::upstream::{Pool, PoolLimits, Upstreams};
 
 /// A generation, and what of it is the worker's own. A request holds the one it was decided by to its end.
@@ -14,6 +15,8 @@ pub(super) struct Serving {
     pub(super) upstreams: Upstreams,
     /// Of request heads.
     pub(super) limits: Limits,
+    /// Where lines of its requests go.
+    pub(super) log: Option<Log>,
 }
 
 impl Serving {
@@ -25,7 +28,8 @@ impl Serving {
             target_bytes_max: config.limits.request_head_bytes_max / 2,
         };
         let upstreams = pool.install(&generation.endpoints, pool_limits(&generation));
-        Serving { generation, upstreams, limits }
+        let log = generation.access_log.clone().map(Log::new);
+        Serving { generation, upstreams, limits, log }
     }
 }
 

@@ -17,6 +17,8 @@ const DATE_BYTES: usize = 29;
 pub struct Clock {
     began: Instant,
     now_ms: Cell<u64>,
+    // Unix time at the beginning, as it was known at the last tick: the wall clock may be set.
+    began_unix_ms: Cell<u64>,
     // The wall second that `date` shows.
     date_of: Cell<u64>,
     date: RefCell<[u8; DATE_BYTES]>,
@@ -27,6 +29,7 @@ impl Clock {
         let clock = Clock {
             began: Instant::now(),
             now_ms: Cell::new(0),
+            began_unix_ms: Cell::new(0),
             date_of: Cell::new(0),
             date: RefCell::new([b' '; DATE_BYTES]),
         };
@@ -38,7 +41,9 @@ impl Clock {
     pub fn tick(&self) {
         self.now_ms.set(self.began.elapsed().as_millis() as u64);
         let wall = SystemTime::now();
-        let second = wall.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let unix = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.began_unix_ms.set((unix.as_millis() as u64).saturating_sub(self.now_ms.get()));
+        let second = unix.as_secs();
         if second != self.date_of.replace(second) {
             let text = httpdate::fmt_http_date(wall);
             if let Ok(bytes) = text.as_bytes().try_into() {
@@ -50,6 +55,16 @@ impl Clock {
     /// Milliseconds since the worker began, at most a tick old.
     pub fn now_ms(&self) -> u64 {
         self.now_ms.get()
+    }
+
+    /// Microseconds since the worker began, exactly: for measuring. Reads the clock in the process (vDSO).
+    pub fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
+    }
+
+    /// Unix time, in milliseconds, of a moment that [`now_us`](Self::now_us) told.
+    pub fn unix_ms(&self, at_us: u64) -> u64 {
+        self.began_unix_ms.get() + at_us / 1000
     }
 
     pub fn after(&self, wait: Duration) -> Until {

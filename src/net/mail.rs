@@ -43,11 +43,7 @@ pub struct Letter<T> {
 
 impl<T: Send + 'static> Mail<T> {
     pub fn new() -> Mail<T> {
-        Mail(Rc::new(Inner {
-            waiting: RefCell::default(),
-            next: Cell::new(0),
-            post: OnceCell::new(),
-        }))
+        Mail(Rc::new(Inner { waiting: RefCell::default(), next: Cell::new(0), post: OnceCell::new() }))
     }
 
     /// A letter to wait for, and what sends it: to be called once, on any thread.
@@ -62,8 +58,9 @@ impl<T: Send + 'static> Mail<T> {
             // Full of bytes, it wakes already.
             wake.set_nonblocking(true)?;
             woken.set_nonblocking(true)?;
+            let bytes = woken.try_clone()?;
             let woken = monoio::net::UnixStream::from_std(woken)?;
-            monoio::spawn(deliver(inner.clone(), inbox, woken));
+            monoio::spawn(deliver(inner.clone(), inbox, woken, bytes));
             let _ = inner.post.set(Post { sender, wake: Arc::new(wake) });
         }
         let post = inner.post.get().ok_or(io::ErrorKind::NotConnected)?;
@@ -88,7 +85,13 @@ impl<T: Send + 'static> Default for Mail<T> {
 }
 
 /// Hands over what comes, for as long as the worker runs.
-async fn deliver<T>(inner: Rc<Inner<T>>, inbox: Receiver<(u64, T)>, woken: monoio::net::UnixStream) {
+async fn deliver<T>(
+    inner: Rc<Inner<T>>,
+    inbox: Receiver<(u64, T)>,
+    woken: monoio::net::UnixStream,
+    // The same socket, read around the runtime.
+    bytes: UnixStream,
+) {
     loop {
         while let Ok((number, result)) = inbox.try_recv() {
             let mut waiting = inner.waiting.borrow_mut();
@@ -103,8 +106,8 @@ async fn deliver<T>(inner: Rc<Inner<T>>, inbox: Receiver<(u64, T)>, woken: monoi
             return;
         }
         // The bytes say nothing else. Results sent after this are seen in the next round, or wake again.
-        let mut bytes = [0u8; 64];
-        while matches!(rustix::net::recv(&woken, &mut bytes[..], RecvFlags::DONTWAIT), Ok((64, _))) {}
+        let mut thrown_away = [0u8; 64];
+        while matches!(rustix::net::recv(&bytes, &mut thrown_away[..], RecvFlags::DONTWAIT), Ok((64, _))) {}
     }
 }
 
@@ -165,7 +168,10 @@ mod tests {
                 });
             }
             for (number, letter) in letters.into_iter().enumerate() {
-                assert_eq!(letter.or(monoio::time::sleep(Duration::from_secs(10))).await, Some(number as u64));
+                assert_eq!(
+                    letter.or(monoio::time::sleep(Duration::from_secs(10))).await,
+                    Some(number as u64)
+                );
             }
             assert!(mail.0.waiting.borrow().is_empty());
         });

@@ -59,6 +59,21 @@ impl TlsStream {
         self.session.borrow().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The version that was agreed on, `1.2` or `1.3`.
+    pub fn version(&self) -> &'static str {
+        match self.session.borrow().protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "1.2",
+            _ => "1.3",
+        }
+    }
+
+    /// Who the client is by the certificate that was verified, in this handshake or the one it resumes.
+    pub fn client_identity(&self, form: tls::IdentityForm) -> Option<Vec<u8>> {
+        let session = self.session.borrow();
+        let leaf = session.peer_certificates()?.first()?;
+        Some(form.of(leaf))
+    }
+
     /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it
     /// never resumes later than it may.
     ///

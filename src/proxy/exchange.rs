@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::account::Account;
 use super::race::{First, first};
 use super::relay::Stopped;
 use super::upload::{Uploaded, upload};
@@ -28,6 +29,8 @@ pub struct Exchange<'a> {
     pub repeatable: bool,
     /// How the body that follows the bytes in hand goes on.
     pub body: BodyEnd,
+    /// What is told of it.
+    pub account: &'a Account,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +110,7 @@ impl Proxy {
                 Err(Stopped::Silent) if connection.reused && exchange.repeatable && body.is_none() => {
                     // It had been closed while it waited: nothing was answered, so ask once more.
                     self.counters.upstream_retries.add(1);
+                    exchange.account.retries.set(exchange.account.retries.get() + 1);
                     request.restore(whole);
                     wanted = Wanted::New;
                 }
@@ -152,7 +156,7 @@ impl Proxy {
             return (relay.await, false);
         }
         let all_read = Cell::new(false);
-        let mut upload = pin!(upload(body, exchange.body, upstream, &self.local, idle, &all_read));
+        let mut upload = pin!(upload(body, exchange, upstream, &self.local, idle, &all_read));
         match first(upload.as_mut(), relay.as_mut()).await {
             // The answer to the last octet can be here before the ring has told that the octet was sent.
             First::Right(result) if all_read.get() => {
@@ -167,14 +171,27 @@ impl Proxy {
     }
 
     async fn connect(&self, exchange: &Exchange<'_>, wanted: Wanted) -> Result<Connection, Failure> {
-        let upstreams = exchange.upstreams;
+        let (upstreams, account) = (exchange.upstreams, exchange.account);
+        if account.asked_us.get() == 0 {
+            account.asked_us.set(self.local.clock.now_us());
+        }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
         let mut failure = Failure::NoUpstream;
         for step in 0..upstreams.len() {
             let id = upstreams[turn.wrapping_add(step) % upstreams.len()];
+            account.upstream.replace(Some(exchange.all.label(id)));
+            if step > 0 {
+                account.retries.set(account.retries.get() + 1);
+            }
             match self.pool.checkout(exchange.all, id, wanted).await {
                 Ok(connection) => {
+                    account.reused.set(connection.reused);
+                    let connected = match connection.reused {
+                        true => account.asked_us.get(),
+                        false => self.local.clock.now_us(),
+                    };
+                    account.connected_us.set(connected);
                     let counter = match connection.reused {
                         true => &self.counters.upstream_reuses,
                         false => &self.counters.upstream_connects,

@@ -13,6 +13,7 @@
 //! answer with an error ([`Ended::Unanswered`]); after it, the connection to the client is cut, so that
 //! half a response is never taken for a whole one ([`Ended::Cut`]).
 
+mod account;
 mod exchange;
 mod race;
 mod relay;
@@ -25,6 +26,7 @@ use crate::http1::ResponseHead;
 use crate::net::Buffer;
 use crate::upstream::Connection;
 
+pub use account::Account;
 pub use exchange::{Exchange, Proxy, ProxyLimits};
 pub use upload::{append_chunk, frame_chunk};
 
@@ -149,4 +151,14 @@ impl Failure {
 pub enum Cut {
     Downstream,
     Upstream,
+}
+
+impl Cut {
+    /// One word for logs and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Cut::Downstream => "client_gone",
+            Cut::Upstream => "upstream_cut",
+        }
+    }
 }

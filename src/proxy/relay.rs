@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use super::account::add;
 use super::exchange::{Exchange, Proxy};
 use super::race::{First, first};
 use super::{Cut, Failure, Responder};
@@ -92,6 +93,7 @@ impl Proxy {
             // The end is told even when no byte is left to go with it: over TLS by close_notify.
             if !buffer.is_empty() || part.end {
                 self.counters.bytes_sent.add(buffer.len() as u64);
+                add(&exchange.account.response_bytes, buffer.len());
                 let sent = responder.send(&mut buffer, part.end).await;
                 sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
             }
@@ -139,7 +141,12 @@ impl Proxy {
         let mut interims = 0;
         loop {
             match upstream.receive(buffer, until).await {
-                Ok(1..) => silent = false,
+                Ok(1..) => {
+                    if silent {
+                        exchange.account.first_byte_us.set(self.local.clock.now_us());
+                    }
+                    silent = false;
+                }
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                     return Err(Stopped::Unanswered(Failure::ResponseTimedOut));
                 }
@@ -186,6 +193,8 @@ impl Proxy {
         if head.status == 101 {
             // The reader has refused it unless the client asked.
             responder.write_head(&head, &mut written);
+            exchange.account.status.set(head.status);
+            exchange.account.response_head_bytes.set(written.len() as u64);
             buffer.consume_to_headroom(head_bytes);
             buffer.prepend(&written);
             return Ok(Step::Tunnel);
@@ -199,6 +208,8 @@ impl Proxy {
         }
         let (status, body, reuse) = (head.status, head.body, head.reuse);
         responder.write_head(&head, &mut written);
+        exchange.account.status.set(status);
+        exchange.account.response_head_bytes.set(written.len() as u64);
         buffer.consume_to_headroom(head_bytes);
         let mut reader = BodyReader::new(body);
         let part = read_part(&mut reader, buffer, responder).ok_or(Failure::BadResponse)?;

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use super::account::add;
+use super::exchange::Exchange;
 use super::{BodyFailure, BodyRead, RequestBody};
 use crate::http::BodyEnd;
 use crate::http1::{CHUNK_HEAD_BYTES_MAX, chunk_head};
@@ -23,7 +25,7 @@ pub(super) enum Uploaded {
 /// the client. `all_read` is set when the last of it is on its way.
 pub(super) async fn upload<B: RequestBody>(
     body: &mut B,
-    framing: BodyEnd,
+    exchange: &Exchange<'_>,
     upstream: &Socket,
     local: &Local,
     idle: Duration,
@@ -39,7 +41,8 @@ pub(super) async fn upload<B: RequestBody>(
             Err(failure) => return Uploaded::Failed(failure),
         };
         all_read.set(read == BodyRead::End);
-        if framing == BodyEnd::Chunked {
+        add(&exchange.account.request_bytes, buffer.len());
+        if exchange.body == BodyEnd::Chunked {
             let trailers = (read == BodyRead::End).then(|| body.trailers());
             frame_chunk(&mut buffer, trailers);
         }

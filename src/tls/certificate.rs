@@ -108,6 +108,18 @@ impl ServedCertificate {
         })
     }
 
+    /// The same with an OCSP response (DER) that clients who ask for one get (RFC 6066 §8).
+    pub fn stapled(self, response: Vec<u8>) -> ServedCertificate {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = Some(response);
+        ServedCertificate { certified: Arc::new(certified), ..self }
+    }
+
+    /// Whether an OCSP response goes with it.
+    pub fn is_stapled(&self) -> bool {
+        self.certified.ocsp.is_some()
+    }
+
     /// Whether the certificate is one for `host`. Allocates nothing.
     pub fn covers(&self, host: &[u8]) -> bool {
         self.names.covers(host)

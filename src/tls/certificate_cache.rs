@@ -16,9 +16,9 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use lru::LruCache;
 
+use super::Moment;
 use super::served::{Answer, ServedTls};
 use super::time::milliseconds;
-use super::Moment;
 
 /// A share of this size keeps the imbalance of shards small.
 const SHARD_ENTRIES: usize = 1024;
@@ -68,7 +68,10 @@ pub struct CachedName {
 /// What a look-up says.
 pub enum Cached {
     /// `refresh`: it is time to ask in the background, and this caller is the one to do it.
-    Fresh { answer: Answer, refresh: bool },
+    Fresh {
+        answer: Answer,
+        refresh: bool,
+    },
     /// Expired; serves if the source fails.
     Stale(Arc<ServedTls>),
     Unknown,

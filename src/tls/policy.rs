@@ -12,7 +12,7 @@ use rustls::{RootCertStore, SupportedCipherSuite};
 use super::TlsProblem;
 
 /// The versions of TLS a site speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Versions {
     /// TLS 1.3 and TLS 1.2: every browser of the last ten years.
     #[default]
@@ -37,7 +37,7 @@ impl Versions {
 }
 
 /// Whether a client must show a certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientAuthMode {
     /// The handshake fails without a certificate that verifies.
     Require,
@@ -104,7 +104,7 @@ pub struct PolicySettings {
     pub versions: Versions,
     /// Protocol names, the preferred one first; none switches ALPN off.
     pub alpn: Vec<Vec<u8>>,
-    /// Cipher suites by their IANA names, see [`CIPHER_SUITES`]; empty: all of them.
+    /// Cipher suites by their IANA names, see [`cipher_suites`]; empty: all of them.
     pub cipher_suites: Vec<String>,
     pub client_auth: Option<ClientAuth>,
     /// Chains are sent compressed to clients that take them so (RFC 8879).
@@ -245,8 +245,9 @@ impl Binding {
 }
 
 /// The suites there are, by their IANA names, in the order of preference: those of TLS 1.3 first.
-pub fn cipher_suites(provider: &CryptoProvider) -> impl Iterator<Item = (&'static str, Versions)> + '_ {
-    provider.cipher_suites.iter().map(|suite| (name(suite), version(suite)))
+pub fn cipher_suites() -> Vec<(&'static str, Versions)> {
+    let all = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+    all.iter().map(|suite| (name(suite), version(suite))).collect()
 }
 
 fn name(suite: &SupportedCipherSuite) -> &'static str {
@@ -362,8 +363,12 @@ mod tests {
         assert_eq!(suites(&both[..1], Versions::Tls12And13).err(), Some(TlsProblem::Versions));
         assert_eq!(suites(&both[..1], Versions::Tls12).err(), Some(TlsProblem::Versions));
         assert!(suites(&both[1..], Versions::Tls12).is_ok());
-        assert_eq!(suites(&["TLS_RSA_WITH_RC4_128_MD5"], Versions::Tls12).err(), Some(TlsProblem::CipherSuite));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        assert!(cipher_suites(&provider).all(|(name, _)| name.starts_with("TLS_")));
+        assert_eq!(
+            suites(&["TLS_RSA_WITH_RC4_128_MD5"], Versions::Tls12).err(),
+            Some(TlsProblem::CipherSuite)
+        );
+        let all = cipher_suites();
+        assert_eq!(all.len(), rustls::crypto::aws_lc_rs::default_provider().cipher_suites.len());
+        assert!(all.iter().all(|(name, _)| name.starts_with("TLS_") && !name.starts_with("TLS13")));
     }
 }

@@ -93,7 +93,10 @@ pub struct SiteTls {
 pub enum Found<'a> {
     Served(Arc<ServedTls>),
     /// Ask this source, and go on behind it with `after` when it has nothing.
-    Ask { source: &'a dyn NameSource, after: usize },
+    Ask {
+        source: &'a dyn NameSource,
+        after: usize,
+    },
     /// No source has a certificate.
     Nothing,
 }

@@ -74,12 +74,11 @@ impl ServerConfigs {
             None => Arc::clone(&self.no_client_auth),
         };
         let provider = policy.provider().unwrap_or(&self.provider);
-        let mut config =
-            ServerConfig::builder_with_details(Arc::clone(provider), Arc::clone(&self.time))
-                .with_protocol_versions(policy.versions().supported())
-                .map_err(|_| TlsProblem::Versions)?
-                .with_client_cert_verifier(verifier)
-                .with_cert_resolver(certificates);
+        let mut config = ServerConfig::builder_with_details(Arc::clone(provider), Arc::clone(&self.time))
+            .with_protocol_versions(policy.versions().supported())
+            .map_err(|_| TlsProblem::Versions)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(certificates);
         config.alpn_protocols = policy.alpn().to_vec();
         // The library compresses for everyone it can. Clients' chains are taken as they are: unpacking is
         // work that strangers could order.

@@ -275,7 +275,9 @@ impl TicketKeys {
             return None;
         }
         let mut serials = self.serials(now).into_iter().flatten();
-        serials.find_map(|serial| self.open_with((serial, period), current, (*head_bytes, nonce, sealed), binding, now))
+        serials.find_map(|serial| {
+            self.open_with((serial, period), current, (*head_bytes, nonce, sealed), binding, now)
+        })
     }
 
     fn open_with(

@@ -40,6 +40,8 @@ pub struct Pool {
 /// the site server lets go of it, and an exchange under way holds it until it is over.
 pub struct Upstream {
     endpoint: Endpoint,
+    // What it is called in logs.
+    label: Rc<str>,
     // The one used last is at the end and used first: the others grow old and go.
     idle: RefCell<Vec<Idle>>,
 }
@@ -49,6 +51,11 @@ pub struct Upstream {
 pub struct Upstreams(Vec<Rc<Upstream>>);
 
 impl Upstreams {
+    /// What a site server is called in logs.
+    pub fn label(&self, id: UpstreamId) -> Rc<str> {
+        self.get(id).label.clone()
+    }
+
     fn get(&self, id: UpstreamId) -> &Rc<Upstream> {
         &self.0[id.0 as usize]
     }
@@ -81,7 +88,11 @@ impl Pool {
         let kept = endpoints.iter().map(|endpoint| {
             let known = before.get(endpoint).cloned();
             let upstream = known.unwrap_or_else(|| {
-                Rc::new(Upstream { endpoint: endpoint.clone(), idle: RefCell::default() })
+                Rc::new(Upstream {
+                    endpoint: endpoint.clone(),
+                    label: endpoint.to_string().into(),
+                    idle: RefCell::default(),
+                })
             });
             upstreams.insert(endpoint.clone(), upstream.clone());
             upstream

@@ -29,6 +29,7 @@ use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
+use crate::spool::Inlet;
 
 pub use runtime::Ring;
 
@@ -43,6 +44,8 @@ pub struct Worker {
     pub listeners: Vec<Listener>,
     pub generation: Arc<Generation>,
     pub counters: Arc<Counters>,
+    /// Where lines of the access log go.
+    pub lines: Inlet,
     pub orders: Receiver<Order>,
     /// A byte here says that there are orders; its end, that the process wants the worker gone.
     pub wake: UnixStream,
@@ -123,7 +126,8 @@ impl Worker {
         let local = Local::new();
         let place = (self.index, self.count);
         let generation = self.generation;
-        let service = Rc::new(Service::new(place, generation.clone(), self.counters, local.clone()));
+        let service = Service::new(place, generation.clone(), self.counters, self.lines, local.clone());
+        let service = Rc::new(service);
         let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
         accepting.start(self.listeners, &generation)?;
         monoio::spawn(tick(local, service.clone()));

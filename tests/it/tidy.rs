@@ -11,25 +11,54 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dispatch", &["http"]),
     ("tls", &[]),
     ("metrics", &[]),
+    ("access_log", &["http"]),
     ("sealing", &[]),
-    ("config", &["dispatch", "http", "sealing", "tls"]),
+    ("config", &["access_log", "dispatch", "http", "sealing", "tls"]),
     // Shell.
     ("net", &["tls"]),
+    ("spool", &["access_log"]),
     ("upstream", &["config", "net"]),
     ("proxy", &["config", "http", "http1", "metrics", "net", "upstream"]),
     (
         "downstream",
-        &["config", "dispatch", "http", "http1", "metrics", "net", "proxy", "sealing", "tls", "upstream"],
+        &[
+            "access_log",
+            "config",
+            "dispatch",
+            "http",
+            "http1",
+            "metrics",
+            "net",
+            "proxy",
+            "sealing",
+            "spool",
+            "tls",
+            "upstream",
+        ],
     ),
-    ("worker", &["config", "downstream", "http", "metrics", "net"]),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
     ("certs", &["tls"]),
-    ("control", &["certs", "config", "dispatch", "http", "metrics", "sealing", "tls", "worker"]),
+    (
+        "control",
+        &[
+            "access_log",
+            "certs",
+            "config",
+            "dispatch",
+            "http",
+            "metrics",
+            "sealing",
+            "spool",
+            "tls",
+            "worker",
+        ],
+    ),
     // The demo is the program with a configuration and a site server of its own, so it starts what `cli` starts.
     ("demo", &["cli", "config", "control", "http", "http1", "worker"]),
     ("cli", &["certs", "config", "control", "demo", "dispatch", "http", "tls", "worker"]),
 ];
 
-const CORE: &[&str] = &["http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];
+const CORE: &[&str] = &["access_log", "http", "http1", "dispatch", "tls", "metrics", "sealing", "config"];
 
 /// Words that belong to the shell.
 const NOT_IN_CORE: &[&str] = &[

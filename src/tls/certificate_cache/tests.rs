@@ -1,5 +1,5 @@
 use super::*;
-use crate::tls::{Policy, ServerConfigs, ServedCertificate, Sessions, SourceWord};
+use crate::tls::{Policy, ServedCertificate, ServerConfigs, Sessions, SourceWord};
 
 const LIFETIME: Duration = Duration::from_secs(60);
 const UNIX: u64 = 1_700_000_000_000;
@@ -32,7 +32,8 @@ fn served(seconds: u64) -> Answer {
         configs.provider(),
     );
     let policy = Arc::new(Policy::default());
-    let served = ServedTls::new("s", policy.number(), policy, certificate.unwrap().into(), &Sessions::Off, &configs);
+    let served =
+        ServedTls::new("s", policy.number(), policy, certificate.unwrap().into(), &Sessions::Off, &configs);
     Answer::Served(Arc::new(served.unwrap()))
 }
 
@@ -52,9 +53,14 @@ fn an_answer_is_fresh_then_refreshed_once_then_stale() {
     let cache = CertificateCache::new(10, LIFETIME);
     assert_eq!(word(cache.look(&key("a"), at(0))), "unknown");
     cache.put(key("a"), of("a"), served(3600), None, at(0));
-    for (ms, expected) in
-        [(0, "served"), (44_999, "served"), (45_000, "refresh"), (45_001, "served"), (59_999, "served"), (60_000, "stale")]
-    {
+    for (ms, expected) in [
+        (0, "served"),
+        (44_999, "served"),
+        (45_000, "refresh"),
+        (45_001, "served"),
+        (59_999, "served"),
+        (60_000, "stale"),
+    ] {
         assert_eq!(word(cache.look(&key("a"), at(ms))), expected, "{ms}");
     }
     assert_eq!(cache.statistics(), CertificateCacheStatistics { hits: 5, misses: 2, evictions: 0, size: 1 });
