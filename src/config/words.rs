@@ -289,7 +289,10 @@ impl What {
                 format!("add a suite of TLS {version}, or take \"{version}\" out of `tls_versions`"),
             ),
             Self::BadSourceUrl { text, why } => {
-                let Words { label, .. } = upstream(text, *why);
+                let label = match why {
+                    BadUpstream::Path => "a path has ASCII letters and no spaces".to_owned(),
+                    why => upstream(text, *why).label,
+                };
                 words(
                     format!("\"{text}\" is not a URL to ask"),
                     label,

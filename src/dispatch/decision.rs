@@ -280,7 +280,7 @@ impl Sites {
         site: &'a Site,
         wanted: Wanted,
     ) -> Option<Redirect<'a>> {
-        let scheme = wanted.scheme.unwrap_or(question.scheme);
+        let mut scheme = wanted.scheme.unwrap_or(question.scheme);
         let canonical = if found.redirects { site.canonical_host() } else { None };
         let reason = match (canonical.is_some(), scheme != question.scheme) {
             (false, false) => return None,
@@ -288,6 +288,10 @@ impl Sites {
             (false, true) => RedirectReason::Scheme,
             (true, true) => RedirectReason::AliasAndScheme,
         };
+        let target = redirect::one_slash(question.target);
+        if target.len() < question.target.len() {
+            scheme = self.wanted_there(site, target, scheme);
+        }
         let permanent = canonical.is_some() || (scheme == Scheme::Https && site.written.is_permanent);
         let port = match scheme {
             Scheme::Http => self.ports.http,
@@ -298,8 +302,21 @@ impl Sites {
             scheme,
             host: canonical.unwrap_or(host.name),
             port: port.filter(|&port| port != scheme.default_port()),
-            target: redirect::one_slash(question.target),
+            target,
             reason,
         })
+    }
+
+    /// The scheme that a path wants once its slashes in front are one: it is another path, perhaps of another
+    /// rule, and must not redirect again. `or`: where it wants none.
+    #[cold]
+    fn wanted_there(&self, site: &Site, target: &[u8], or: Scheme) -> Scheme {
+        let mut reading = Reading::empty();
+        // What was a target stays one.
+        if site.read_into(target, &mut reading).is_err() {
+            return or;
+        }
+        let rule = site.table.first_match(&reading).and_then(|index| site.written.rules.get(index));
+        self.wanted(site, rule, or).scheme.unwrap_or(or)
     }
 }

@@ -14,13 +14,11 @@ mod finding;
 mod reach;
 mod shape;
 
-use std::collections::HashMap;
-
 pub use finding::{Finding, Proved, Severity};
 pub use reach::{Reach, reach};
 
 use super::rule::{Element, Place, Rule, Ssl};
-use super::site::{Site, Sites, Unmatched};
+use super::site::{FoundBy, Site, Sites, Unmatched};
 use super::{RuleId, SiteId};
 
 /// What proofs need to know of a site beside its rules.
@@ -45,17 +43,17 @@ pub struct Hsts {
 ///
 /// Takes time with the square of the rules that start alike, up to a bound. Allocates; not for requests.
 pub fn prove(sites: &Sites, facts: &[SiteFacts<'_>]) -> Vec<Finding> {
-    let subdomains = include_subdomains(sites, facts);
     let mut findings = Vec::new();
     for ((id, site), facts_here) in sites.iter().zip(facts) {
-        let hsts = match (site.written.ssl, facts_here.hsts) {
-            (true, Some(_)) => Some(Strict::Own),
-            _ => of_another(id, site, &subdomains),
+        let hsts = match sends_hsts(sites, site, facts_here) {
+            Some(_) => Some(Strict::Own),
+            None => of_another(id, site, sites, facts),
         };
         let prover = Prover { sites, facts, id, site, facts_here, hsts };
-        prover.site(&mut findings);
-        for (index, reach) in reach(site).into_iter().enumerate() {
-            prover.rule(index, &reach, &mut findings);
+        let reaches = reach(site);
+        prover.site(&reaches, &mut findings);
+        for (index, reach) in reaches.iter().enumerate() {
+            prover.rule(index, reach, &mut findings);
         }
     }
     findings.extend(one_port(sites, facts));
@@ -68,31 +66,27 @@ enum Strict {
     Other { site: SiteId, host: String },
 }
 
-/// By host, without `*.`: the first site that sends `includeSubDomains` from there.
-fn include_subdomains(sites: &Sites, facts: &[SiteFacts<'_>]) -> HashMap<String, SiteId> {
-    let mut hosts = HashMap::new();
-    for ((id, site), facts) in sites.iter().zip(facts) {
-        if site.written.ssl && facts.hsts.is_some_and(|hsts| hsts.include_subdomains) {
-            for host in &site.written.hosts {
-                hosts.entry(bare(host)).or_insert(id);
-            }
-        }
-    }
-    hosts
+/// Only what is served on https sends it.
+fn sends_hsts(sites: &Sites, site: &Site, facts: &SiteFacts<'_>) -> Option<Hsts> {
+    facts.hsts.filter(|_| site.written.ssl && sites.ports.https.is_some())
 }
 
-fn bare(host: &str) -> String {
-    host.strip_prefix("*.").unwrap_or(host).to_ascii_lowercase()
-}
-
-/// The HSTS that another site sends for a host of this one.
-fn of_another(id: SiteId, site: &Site, subdomains: &HashMap<String, SiteId>) -> Option<Strict> {
+/// The HSTS that another site sends for a host of this one, from a name above it.
+fn of_another(id: SiteId, site: &Site, sites: &Sites, facts: &[SiteFacts<'_>]) -> Option<Strict> {
+    let includes = |other: SiteId| {
+        let facts = facts.get(other.index());
+        sites.get(other).zip(facts).and_then(|(site, facts)| sends_hsts(sites, site, facts))
+    };
     site.written.hosts.iter().chain(&site.written.aliases).find_map(|host| {
-        let name = bare(host);
+        let name = host.strip_prefix("*.").unwrap_or(host).to_ascii_lowercase();
         let itself = host.starts_with("*.").then_some(name.as_str());
         let above = name.match_indices('.').filter_map(|(dot, _)| name.get(dot + 1..));
-        let mut names = itself.into_iter().chain(above);
-        let other = names.find_map(|name| subdomains.get(name).copied().filter(|&other| other != id))?;
+        let other = itself.into_iter().chain(above).find_map(|name| {
+            // Whether visitors come to a name that only the fallback site takes is not known.
+            let found = sites.find_claim(name.as_bytes()).filter(|found| found.by != FoundBy::Fallback)?;
+            let other = Some(found.site).filter(|&other| other != id)?;
+            includes(other).filter(|hsts| hsts.include_subdomains).map(|_| other)
+        })?;
         Some(Strict::Other { site: other, host: host.clone() })
     })
 }
@@ -107,7 +101,7 @@ struct Prover<'a> {
 }
 
 impl Prover<'_> {
-    fn site(&self, findings: &mut Vec<Finding>) {
+    fn site(&self, reaches: &[Reach], findings: &mut Vec<Finding>) {
         let written = &self.site.written;
         let place = self.facts_here.place.clone();
         if let (false, Some(Strict::Other { site, host })) = (written.ssl, &self.hsts) {
@@ -115,7 +109,7 @@ impl Prover<'_> {
             let proved = Proved::CutOffByHsts { site: written.name.clone(), host: host.clone(), of };
             findings.push(self.finding(Severity::Error, place, self.place_of(*site), proved));
         } else if let (true, Some(hsts)) = (self.default_is_http(), &self.hsts)
-            && let Some(other) = self.default_page()
+            && let Some(other) = self.default_page(reaches)
         {
             let proved = Proved::SiteLoopsUnderHsts { site: written.name.clone(), of: self.of(hsts) };
             findings.push(self.finding(Severity::Error, place, other, proved));
@@ -185,15 +179,25 @@ impl Prover<'_> {
 
     /// The place of a rule without `ssl`, or none when only paths without a rule have none either; none at
     /// all when there is no such page.
-    fn default_page(&self) -> Option<Option<Place>> {
-        let rules = self.site.rules();
-        let rule = rules.iter().find(|rule| rule.ssl.is_none());
-        let every_path = rules.iter().any(|rule| rule.path == [Element::Rest]);
+    fn default_page(&self, reaches: &[Reach]) -> Option<Option<Place>> {
+        let is_live = |reach: &Reach| matches!(reach, Reach::Live { .. });
+        let mut rules = self.site.rules().iter().zip(reaches);
+        let rule = rules.find(|(rule, reach)| rule.ssl.is_none() && is_live(reach));
         match rule {
-            Some(rule) => Some(Some(rule.place.clone())),
-            None if self.site.written.unmatched == Unmatched::Forward && !every_path => Some(None),
+            Some((rule, _)) => Some(Some(rule.place.clone())),
+            None if self.site.written.unmatched == Unmatched::Forward && self.leaves_paths() => Some(None),
             None => None,
         }
+    }
+
+    /// Whether there are paths that no rule takes: a last rule for all that is left would be reached.
+    fn leaves_paths(&self) -> bool {
+        let mut written = self.site.written.clone();
+        let place = self.facts_here.place.clone();
+        written.rules.push(Rule { name: String::new(), path: vec![Element::Rest], ssl: None, place });
+        let Ok(sites) = Sites::compile(vec![written], self.sites.ports) else { return false };
+        let last = sites.iter().next().and_then(|(_, site)| reach(site).pop());
+        matches!(last, Some(Reach::Live { .. }))
     }
 
     fn of(&self, hsts: &Strict) -> Option<String> {
@@ -224,5 +228,7 @@ fn one_port(sites: &Sites, facts: &[SiteFacts<'_>]) -> Option<Finding> {
     Some(Finding { severity: Severity::Error, site, place, other: None, proved: Proved::OnePort { port } })
 }
 
+#[cfg(test)]
+mod browsing;
 #[cfg(test)]
 mod tests;

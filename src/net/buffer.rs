@@ -134,6 +134,11 @@ impl Buffer {
         self.bytes.len().saturating_sub(self.end + self.tailroom)
     }
 
+    /// Bytes of the block.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether a block is behind it (the default buffer has none).
     pub fn has_block(&self) -> bool {
         !self.bytes.is_empty()

@@ -8,14 +8,17 @@ use super::buffer::Buffer;
 use super::clock::Until;
 use super::local::Local;
 use super::socket::Socket;
+use super::tls_session::RecordBoundary;
 use super::tls_stream::TlsStream;
-use crate::tls::{SharedServerConfig, sni};
+use crate::tls::{SharedServerConfig, captured, sni};
 
 /// A connection whose ClientHello has been read and not been answered.
 pub struct ClientHello {
     socket: Socket,
     local: Local,
     accepted: Accepted,
+    // Where the records ended that `accepted` has read.
+    fed: RecordBoundary,
     // What came behind the ClientHello.
     received: Buffer,
 }
@@ -29,6 +32,7 @@ impl ClientHello {
     pub async fn read(socket: Socket, local: &Local, until: Until) -> io::Result<ClientHello> {
         let mut received = local.buffers.small();
         let mut acceptor = Acceptor::default();
+        let mut fed = RecordBoundary::default();
         loop {
             if socket.receive(&mut received, until).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -38,10 +42,11 @@ impl ClientHello {
                 let before = unread.len();
                 acceptor.read_tls(&mut unread)?;
                 let read = before - unread.len();
+                fed.pass(&received.filled()[..read]);
                 received.consume(read);
                 match acceptor.accept() {
                     Ok(Some(accepted)) => {
-                        return Ok(ClientHello { socket, local: local.clone(), accepted, received });
+                        return Ok(ClientHello { socket, local: local.clone(), accepted, fed, received });
                     }
                     Ok(None) => {}
                     Err((error, alert)) => return Err(refuse(&socket, local, error, alert, until).await),
@@ -60,9 +65,10 @@ impl ClientHello {
     /// # Errors
     /// `InvalidData`: the two have no parameters in common; the alert was sent.
     pub async fn accept(self, config: SharedServerConfig, until: Until) -> io::Result<TlsStream> {
-        let ClientHello { socket, local, accepted, received } = self;
-        match accepted.into_connection(config) {
-            Ok(session) => Ok(TlsStream::new(socket, local, session, received)),
+        let ClientHello { socket, local, accepted, fed, received } = self;
+        let (connection, secrets) = captured(|| accepted.into_connection(config));
+        match connection {
+            Ok(connection) => Ok(TlsStream::new(socket, local, connection, secrets, fed, received)),
             Err((error, alert)) => Err(refuse(&socket, &local, error, alert, until).await),
         }
     }

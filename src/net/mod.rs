@@ -20,6 +20,7 @@ mod local;
 mod mail;
 mod socket;
 mod stream;
+mod tls_session;
 mod tls_stream;
 
 pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};

@@ -29,6 +29,7 @@ mod names;
 pub mod origin;
 mod policy;
 mod problem;
+pub mod records;
 mod served;
 mod server_config;
 mod session_cache;
@@ -36,6 +37,7 @@ mod sessions;
 pub mod sni;
 mod ticket;
 mod time;
+mod traffic_secrets;
 
 #[cfg(test)]
 mod tests;
@@ -48,9 +50,11 @@ pub use identity::IdentityForm;
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, PolicySettings, Versions, cipher_suites};
 pub use problem::{CertificateFlaw, TlsProblem};
+pub use records::{BadRecord, Opened, Records};
 pub use served::{Answer, Found, Known, NameSource, Reply, ServedTls, SiteTls, Slot};
 pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};
 pub use ticket::TicketKeys;
 pub use time::{Clock, Moment};
+pub use traffic_secrets::{TrafficSecrets, captured};

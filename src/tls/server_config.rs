@@ -9,6 +9,7 @@ use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
+use super::traffic_secrets::Capture;
 use super::{CertificateSet, Policy, SiteSessions, TlsProblem};
 
 /// What rustls is told about a site, shared by its connections.
@@ -35,7 +36,7 @@ impl ServerConfigs {
             provider: Arc::new(aws_lc_rs::default_provider()),
             no_client_auth: WebPkiClientVerifier::no_client_auth(),
             time: Arc::new(DefaultTimeProvider),
-            key_log: key_log.unwrap_or_else(|| Arc::new(NoKeyLog)),
+            key_log: Arc::new(Capture { also: key_log.unwrap_or_else(|| Arc::new(NoKeyLog)) }),
             no_compression: Arc::new(CompressionCache::Disabled),
         }
     }
@@ -92,6 +93,8 @@ impl ServerConfigs {
         config.send_tls13_tickets = sessions.tickets_sent;
         config.max_tls13_tickets = sessions.tickets_max;
         config.key_log = Arc::clone(&self.key_log);
+        // After the handshake the keys are ours: see `records`.
+        config.enable_secret_extraction = true;
         // The client's order of suites: all of ours are sound, and a client without AES
         // instructions puts ChaCha20 first, which is five times as fast for it.
         config.ignore_client_order = false;

@@ -25,6 +25,8 @@ mod http1_response;
 mod http_cookies;
 #[path = "../../fuzz/checks/http_location.rs"]
 mod http_location;
+#[path = "../../fuzz/checks/tls_records.rs"]
+mod tls_records;
 
 /// How many neighbours of each seed are tried.
 const MUTATIONS: u64 = 300;
@@ -43,6 +45,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("http1_response", http1_response::check),
     ("http_cookies", http_cookies::check),
     ("http_location", http_location::check),
+    ("tls_records", tls_records::check),
 ];
 
 fn fuzz() -> &'static Path {
@@ -201,6 +204,11 @@ fn responses_survive_being_written() {
 #[test]
 fn session_cookies_gain_secure_and_nothing_else() {
     run_corpus("http_cookies");
+}
+
+#[test]
+fn records_open_and_seal_as_the_client_reads_them() {
+    run_corpus("tls_records");
 }
 
 #[test]

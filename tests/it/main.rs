@@ -3,6 +3,7 @@
 mod harness;
 
 mod access_log;
+mod agreement;
 mod allocation;
 mod bodies;
 mod bulk;

@@ -431,3 +431,48 @@ fn workers_share_the_sites() {
     fn is_shared<T: Send + Sync + 'static>() {}
     is_shared::<Sites>();
 }
+
+/// Extra slashes in front become one in a redirect, which is another path: where it leads is settled at once.
+#[test]
+fn slashes_in_front_cost_no_second_redirect() {
+    let mut written = site("s", &["s.example"]);
+    written.aliases = vec!["www.s.example".into()];
+    written.rules = vec![
+        rule("odd-secure", vec![literal(""), literal("a")], Some(Ssl::Https)),
+        rule("odd-any", vec![literal(""), literal("b")], Some(Ssl::Any)),
+        rule("odd-plain", vec![literal(""), literal("c")], Some(Ssl::Http)),
+        rule("a", vec![literal("a")], Some(Ssl::Http)),
+        rule("b", vec![literal("b")], Some(Ssl::Https)),
+        rule("c", vec![literal("c")], Some(Ssl::Any)),
+    ];
+    let sites = Sites::compile(vec![written], PORTS).expect("sites");
+    for (scheme, host, target, expected) in [
+        (Scheme::Http, "s.example", "//a", Some("http://s.example/a")),
+        (Scheme::Https, "s.example", "//a", None),
+        (Scheme::Http, "www.s.example", "//b", Some("https://s.example/b")),
+        (Scheme::Http, "s.example", "//b", None),
+        (Scheme::Https, "s.example", "//c", Some("http://s.example/c")),
+        (Scheme::Https, "www.s.example", "///c", Some("https://s.example/c")),
+    ] {
+        let question = |scheme, host: &'static str, target: &'static str| Question {
+            scheme,
+            handshake: None,
+            authority: host.as_bytes(),
+            method: b"GET",
+            target: target.as_bytes(),
+        };
+        let location = match sites.decide(&question(scheme, host, target)).action {
+            Action::Redirect(redirect) => {
+                let again = question(redirect.scheme, "s.example", target.trim_start_matches('/'));
+                let target = format!("/{}", String::from_utf8_lossy(again.target));
+                let again = Question { target: target.as_bytes(), ..again };
+                assert_eq!(sites.decide(&again).action, Action::Forward, "{target}");
+                let mut location = Vec::new();
+                redirect.write_location(&mut location);
+                Some(String::from_utf8(location).expect("ASCII"))
+            }
+            _ => None,
+        };
+        assert_eq!(location.as_deref(), expected, "{host}{target}");
+    }
+}

@@ -290,6 +290,16 @@ impl Server {
         *self.https.first().expect("an https listener")
     }
 
+    /// All of them, in the order written.
+    pub fn http_all(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// The file it reads.
+    pub fn configuration(&self) -> PathBuf {
+        self.setup.directory().join("portcullis.toml")
+    }
+
     /// The configuration, to be changed and taken up by a reload.
     pub fn setup(&mut self) -> &mut Setup {
         &mut self.setup
