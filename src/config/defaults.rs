@@ -132,7 +132,7 @@ pub const SYSLOG_SOCKET: &str = "/dev/log";
 // [[site]]
 
 /// Protocols offered in TLS (RFC 7301), the preferred one first, and those that can be written.
-pub const ALPN: &[&str] = &["http/1.1"];
+pub const ALPN: &[&str] = &["h2", "http/1.1"];
 /// Off: it saves bytes of a full handshake and costs memory for each certificate.
 pub const CERTIFICATE_COMPRESSION: bool = false;
 pub const CLIENT_AUTH_MODE: ClientAuthMode = ClientAuthMode::Require;

@@ -190,7 +190,7 @@ pub(super) static SITE: Keys = Keys {
         key("path_reading", Shown::Word(|| defaults::PATH_READING.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
-        key("alpn", Shown::Text("[\"http/1.1\"]")),
+        key("alpn", Shown::Text("[\"h2\", \"http/1.1\"]")),
         key("cipher_suites", Shown::Absent("all of them")),
         key("certificate_compression", Shown::Flag(&defaults::CERTIFICATE_COMPRESSION)),
         key("client_auth", Shown::Absent("not asked for")),

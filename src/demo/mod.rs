@@ -101,7 +101,7 @@ Try it (-k: its certificate is self-signed):
   curl -k -i https://localhost:{https}/lib/site.css
 
   # a second connection resumes the TLS session: see \"reusing session\"
-  curl -k -v -H 'Connection: close' https://localhost:{https}/ https://localhost:{https}/
+  curl -k -v --http1.1 -H 'Connection: close' https://localhost:{https}/ https://localhost:{https}/
 
   # an upload, echoed back
   curl -k --data-binary 'hello, portcullis' https://localhost:{https}/echo

@@ -14,8 +14,11 @@ const SKIPPED_BODY_MAX: u64 = 64 * 1024;
 
 /// An answer ready to send.
 pub(super) struct Answer {
+    /// As HTTP/1.1 has it, whatever version the request came by.
     pub(super) bytes: Buffer,
     pub(super) reuse: Reuse,
+    /// The head stands for one with a body: the request was HEAD.
+    pub(super) head_only: bool,
     /// Octets of the request's body to drop before the next request.
     pub(super) skip: u64,
     /// Nothing of the request is left to come: the connection can be closed at once.
@@ -86,7 +89,7 @@ impl Answer {
         };
         let bytes = into_buffer(service, |out| write_error(out, &answer));
         record.answered(status, bytes.filled());
-        Answer { bytes, reuse, skip: 0, whole, record, reason: Some(reason) }
+        Answer { bytes, reuse, head_only, skip: 0, whole, record, reason: Some(reason) }
     }
 
     fn write(
@@ -99,6 +102,8 @@ impl Answer {
         write: impl FnOnce(&mut Vec<u8>, &http1::Answer<'_>),
     ) -> Answer {
         let (reuse, skip) = match head.body {
+            // Its streams end on their own.
+            _ if head.version == Version::Http2 => (reuse, 0),
             _ if service.is_draining() => (Reuse::Close, 0),
             BodyEnd::None => (reuse, 0),
             // A client that waits for 100 will not send the body now, or will: who knows.
@@ -121,7 +126,7 @@ impl Answer {
         let whole = head.body.is_empty();
         let bytes = into_buffer(service, |out| write(out, &answer));
         record.answered(status, bytes.filled());
-        Answer { bytes, reuse, skip, whole, record, reason }
+        Answer { bytes, reuse, head_only: answer.head_only, skip, whole, record, reason }
     }
 }
 

@@ -9,12 +9,15 @@
 //! who speaks when, and what the client is told.
 
 mod answer;
+mod contained;
 mod handshake;
 mod http1;
+mod http2;
 mod identity;
 mod live_settings;
 mod plan;
 mod record;
+mod reply;
 mod request_body;
 mod request_id;
 mod responder;
@@ -22,6 +25,7 @@ mod service;
 mod serving;
 mod session_cookies;
 
+pub use contained::contained;
 pub use live_settings::LiveSettings;
 pub use service::Service;
 

@@ -91,7 +91,7 @@ pub(super) fn plan(
     }
 }
 
-fn decide(
+pub(super) fn decide(
     service: &Service,
     serving: &Rc<Serving>,
     visitor: &Visitor,

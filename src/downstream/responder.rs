@@ -3,12 +3,11 @@
 use std::io;
 use std::time::Duration;
 
+use super::reply::with_reply;
 use super::service::Service;
-use super::session_cookies::SessionCookies;
 use crate::config::ServedSite;
-use crate::http::cookies::Judge;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
-use crate::http1::{Reply, ResponseHead, write_response};
+use crate::http1::{ResponseHead, write_response};
 use crate::net::{Buffer, Stream};
 use crate::proxy::{Responder, frame_chunk};
 
@@ -59,24 +58,9 @@ impl Responder for Http1Responder<'_> {
 
 impl Http1Responder<'_> {
     fn write(&self, head: &ResponseHead<'_, '_>, body: BodyEnd, out: &mut Vec<u8>) {
-        let secure = self.scheme == Scheme::Https;
-        let sealing = SessionCookies::of(self.service, self.site, self.scheme);
-        let judge = sealing
-            .as_ref()
-            .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.outgoing(name, value, out));
-        let date = self.service.local.clock.date();
-        let reply = Reply {
-            client: self.version,
-            reuse: self.reuse,
-            body,
-            date: &date,
-            scheme: self.scheme,
-            // Where values are sealed, on HTTP these cookies do not go out at all.
-            session_cookies: if secure || judge.is_some() { &self.site.session_cookies } else { &[] },
-            cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
-            hsts: self.site.hsts_on(self.scheme),
-            location: None,
-        };
-        write_response(out, head, &reply);
+        let told = (self.version, self.reuse, body);
+        with_reply(self.service, Some(self.site), self.scheme, told, |reply| {
+            write_response(out, head, reply)
+        });
     }
 }

@@ -11,7 +11,7 @@ use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
 use super::session_cookies::WorkerKeys;
 use super::{LiveSettings, Visitor};
-use super::{handshake, http1};
+use super::{handshake, http1, http2};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
 use crate::metrics::Counters;
@@ -145,7 +145,13 @@ impl Service {
     }
 
     /// Runs one client's connection to its end.
-    pub async fn serve(&self, stream: TcpStream, peer: SocketAddr, scheme: Scheme, listener: LiveSettings) {
+    pub async fn serve(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        scheme: Scheme,
+        listener: LiveSettings,
+    ) {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let socket = Socket::accepted(stream, &self.local);
@@ -159,7 +165,12 @@ impl Service {
                 let shaken = self.local.futures.place(|| handshake::run(self, socket, peer)).await;
                 if let Some((tls, site)) = shaken {
                     let visitor = Visitor { peer, listener, scheme, handshake: Some(site) };
-                    http1::serve(self, &Stream::Tls(tls), visitor).await;
+                    let http2 = tls.is_http2();
+                    let stream = Stream::Tls(tls);
+                    match http2 {
+                        true => http2::serve(self, &stream, visitor).await,
+                        false => http1::serve(self, &stream, visitor).await,
+                    }
                 }
             }
         }

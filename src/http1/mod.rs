@@ -42,5 +42,6 @@ pub use http2_request::request_from_http2;
 pub use request::{HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request};
 pub use response::{RequestKind, ResponseHead, parse_response, parse_scanned_response};
 pub use scan::HeadScan;
+pub use trailers::may_trail;
 pub use write_request::{Outbound, write_request};
-pub use write_response::{Reply, each_response_field, write_response};
+pub use write_response::{Reply, declared_length, each_response_field, write_response};

@@ -74,7 +74,7 @@ impl Trailers {
 
 /// RFC 9110 §6.5.1: not what frames, routes, authenticates, or says how to read the content; and, as in heads, not
 /// what ends at a hop, what a front end says, and names that could be folded onto another.
-fn may_trail(name: &[u8]) -> bool {
+pub fn may_trail(name: &[u8]) -> bool {
     let known = matches!(FieldName::of(name), FieldName::Other);
     // Known only once the content is, so that trailers are its natural place.
     let useful = name.eq_ignore_ascii_case(b"etag");

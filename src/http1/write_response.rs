@@ -104,6 +104,15 @@ fn bodiless_length(head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<u64> {
     }
 }
 
+/// The length to declare to a client whose framing does not need it; `body`: how the body goes to it.
+pub fn declared_length(head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<u64> {
+    match body {
+        _ if head.is_interim || head.upgrade.is_some() => None,
+        BodyEnd::Length(length) => Some(length),
+        _ => bodiless_length(head, body),
+    }
+}
+
 /// Gives `sink` the fields a client gets, framing and connection fields left out: all there is to do for HTTP/2.
 pub fn each_response_field<S: FieldSink>(sink: &mut S, head: &ResponseHead<'_, '_>, reply: &Reply<'_>) {
     let hsts = reply.hsts.filter(|_| reply.scheme == Scheme::Https);

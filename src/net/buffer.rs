@@ -262,6 +262,21 @@ impl Drop for Buffer {
     }
 }
 
+/// Given to a protocol that sends it when it may.
+impl bytes::Buf for Buffer {
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.filled()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.consume(count);
+    }
+}
+
 /// TLS output is written here: every slice at once, so that one send carries all records.
 impl Write for Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -200,6 +200,10 @@ impl Deadline {
         self.all.entries.borrow_mut()[self.ticket.entry as usize].idle = idle;
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.all.entries.borrow()[self.ticket.entry as usize].idle
+    }
+
     /// Whether the half was shut down because its deadline passed.
     pub(super) fn expired(&self, half: Half) -> bool {
         let entries = self.all.entries.borrow();

@@ -157,6 +157,15 @@ impl Socket {
         if self.deadline.expired(Half::Read) { Err(io::ErrorKind::TimedOut.into()) } else { result }
     }
 
+    /// Whether the wait in flight, or the next one, is one for a request, which a drain ends.
+    pub fn set_idle(&self, idle: bool) {
+        self.deadline.set_idle(idle);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.deadline.is_idle()
+    }
+
     /// Moves the deadline of the read in flight, if there is one: something happened elsewhere.
     pub fn extend_read(&self, until: Until) {
         self.deadline.extend(Half::Read, until);

@@ -101,6 +101,11 @@ impl TlsStream {
         self.rustls(|connection| connection.is_handshaking()).unwrap_or(false)
     }
 
+    /// Whether the client and the site agreed on HTTP/2; asked once the handshake is over.
+    pub fn is_http2(&self) -> bool {
+        self.rustls(|connection| connection.alpn_protocol() == Some(b"h2")).unwrap_or(false)
+    }
+
     /// The version that was agreed on, `1.2` or `1.3`.
     pub fn version(&self) -> &'static str {
         match self.rustls(|connection| connection.protocol_version()) {

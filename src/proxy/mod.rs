@@ -28,6 +28,7 @@ use crate::upstream::Connection;
 
 pub use account::Account;
 pub use exchange::{Exchange, Proxy, ProxyLimits};
+pub use race::{First, first};
 pub use upload::{append_chunk, frame_chunk};
 
 /// Where the octets of a request body come from.

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// Which of two futures ended first. The other is untouched and can be awaited on.
-pub(super) enum First<A, B> {
+pub enum First<A, B> {
     Left(A),
     Right(B),
 }
 
 /// Runs both until one ends.
-pub(super) async fn first<A: Future, B: Future>(
+pub async fn first<A: Future, B: Future>(
     mut left: Pin<&mut A>,
     mut right: Pin<&mut B>,
 ) -> First<A::Output, B::Output> {

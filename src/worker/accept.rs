@@ -1,11 +1,9 @@
 //! Accepting: several accepts in flight for each listener, each connection a guarded task.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Listener, Ring};
-use crate::downstream::{LiveSettings, Service};
+use crate::downstream::{LiveSettings, Service, contained};
 use crate::http::Scheme;
 
 /// Accepts waiting in the ring for each listener, in place of one that is asked again and again.
@@ -120,15 +118,6 @@ fn accepted(stream: TcpStream, peer: SocketAddr, listener: &Open, service: &Rc<S
         }
         drop(open);
     });
-}
-
-/// Runs a future so that its panic ends it alone, not the worker.
-async fn contained<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, ()> {
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-        Ok(poll) => poll.map(Ok),
-        Err(_) => std::task::Poll::Ready(Err(())),
-    })
-    .await
 }
 
 fn out_of_descriptors(error: &io::Error) -> bool {

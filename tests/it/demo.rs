@@ -113,7 +113,7 @@ fn its_curl_lines_work_when_typed_in() {
     }
     let demo = Demo::start();
     let expected =
-        ["over https", "302 Found", "302 Found", "200 OK", "200 OK", "over https", "hello, portcullis"];
+        ["over https", "302 Found", "HTTP/2 302", "200 OK", "HTTP/2 200", "over https", "hello, portcullis"];
     let commands = demo.commands();
     assert_eq!(commands.len(), expected.len(), "{commands:?}");
     for (command, expected) in commands.iter().zip(expected) {

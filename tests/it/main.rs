@@ -17,6 +17,8 @@ mod explain;
 mod fields;
 mod fuzz_corpus;
 mod handshakes;
+mod http2;
+mod http2_floods;
 mod lifecycle;
 mod limits;
 mod reload;

@@ -53,6 +53,14 @@ impl Client {
         Tls::new().sni(name).connect(address).expect("a handshake")
     }
 
+    /// From here on reads and writes that would wait fail with `WouldBlock`.
+    pub fn set_nonblocking(&self) {
+        match &self.stream {
+            Stream::Plain(wire) => wire.set_nonblocking(),
+            Stream::Tls(tls, _) => tls.sock.set_nonblocking(),
+        }
+    }
+
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).expect("the connection takes bytes");

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod client;
+pub mod http2;
 mod message;
 mod server;
 mod upstream;

@@ -155,13 +155,16 @@ impl Upstream {
         requests.remove(0)
     }
 
+    /// Whether this connection's script has ended.
+    pub fn has_ended(&self, connection: usize) -> bool {
+        let connections = self.shared.connections.lock().expect("no panic");
+        connections.get(connection).is_some_and(|record| record.ended)
+    }
+
     /// Waits until this connection's script has ended.
     #[track_caller]
     pub fn wait_for_end_of(&self, connection: usize) {
-        wait_until("the end of an upstream connection", || {
-            let connections = self.shared.connections.lock().expect("no panic");
-            connections.get(connection).is_some_and(|record| record.ended)
-        });
+        wait_until("the end of an upstream connection", || self.has_ended(connection));
     }
 }
 

@@ -32,6 +32,14 @@ impl Wire {
         }
     }
 
+    pub fn set_nonblocking(&self) {
+        let set = match self {
+            Wire::Tcp(stream) => stream.set_nonblocking(true),
+            Wire::Unix(stream) => stream.set_nonblocking(true),
+        };
+        set.expect("an open socket");
+    }
+
     pub fn shutdown(&self, how: Shutdown) {
         // The peer may have gone.
         let _ = match self {

@@ -1,0 +1,197 @@
+//! A response on its way into a stream: its fields as HTTP/2 has them, its body in the blocks it came in.
+
+use std::cell::RefCell;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use h2::server::SendResponse;
+use h2::{Reason, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::within;
+use crate::config::ServedSite;
+use crate::downstream::reply::with_reply;
+use crate::downstream::service::Service;
+use crate::http::field::FieldSink;
+use crate::http::{BodyEnd, Reuse, Scheme, Version};
+use crate::http1::{ResponseHead, declared_length, each_response_field};
+use crate::net::Buffer;
+use crate::proxy::Responder;
+
+/// The side of a stream that we send on. Shared by the one who sends and the one who looks for a reset.
+pub(super) enum Sending {
+    Head(SendResponse<Buffer>),
+    Body(SendStream<Buffer>),
+}
+
+impl Sending {
+    /// Ready when the client has taken the stream back, or the connection is gone.
+    pub(super) fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Sending::Head(head) => head.poll_reset(context).map(drop),
+            Sending::Body(body) => body.poll_reset(context).map(drop),
+        }
+    }
+
+    pub(super) fn reset(&mut self, reason: Reason) {
+        match self {
+            Sending::Head(head) => head.send_reset(reason),
+            Sending::Body(body) => body.send_reset(reason),
+        }
+    }
+}
+
+pub(super) struct Http2Responder<'a> {
+    pub(super) sending: &'a RefCell<Sending>,
+    pub(super) service: &'a Service,
+    /// `None`: an answer of our own.
+    pub(super) site: Option<&'a ServedSite>,
+    pub(super) scheme: Scheme,
+    pub(super) idle: Duration,
+    // A head that leaves with the first of the body.
+    pub(super) head: Option<Response<()>>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Responder for Http2Responder<'_> {
+    fn write_interim(&mut self, head: &ResponseHead<'_, '_>, _: &mut Vec<u8>) {
+        if let (Some(response), Sending::Head(sending)) =
+            (self.response(head, BodyEnd::None), &mut *self.sending.borrow_mut())
+        {
+            // A stream that is gone says so when the final head is sent.
+            let _ = sending.send_informational(response);
+        }
+    }
+
+    fn write_head(&mut self, head: &ResponseHead<'_, '_>, _: &mut Vec<u8>) {
+        let body = head.body.relayed_to(Version::Http2);
+        self.head = self.response(head, body);
+        if let (Some(response), Some(length)) = (&mut self.head, declared_length(head, body)) {
+            response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
+        }
+        if let (Some(response), true) = (&mut self.head, head.status == 101) {
+            // A switch of protocols is a success here (RFC 8441 §5).
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().remove("sec-websocket-accept");
+        }
+    }
+
+    fn frame(&mut self, _: &mut Buffer, end: Option<&[u8]>) {
+        if let Some(lines) = end.filter(|lines| !lines.is_empty()) {
+            self.trailers = Some(read_trailers(lines));
+        }
+    }
+
+    async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()> {
+        let trailers = if last { self.trailers.take() } else { None };
+        let ends = last && trailers.is_none();
+        if let Some(head) = self.head.take() {
+            self.begin(head, ends && bytes.is_empty())?;
+            if ends && bytes.is_empty() {
+                return Ok(());
+            }
+        }
+        if !bytes.is_empty() {
+            self.room(bytes.len()).await?;
+            self.with_body(|body| body.send_data(std::mem::take(bytes), ends))?;
+        } else if ends {
+            self.with_body(|body| body.send_data(Buffer::default(), true))?;
+        }
+        if let Some(trailers) = trailers {
+            self.with_body(|body| body.send_trailers(trailers))?;
+        }
+        Ok(())
+    }
+}
+
+impl Http2Responder<'_> {
+    /// `None`: the site server's status is none (RFC 9110 §15), which its reader refuses.
+    fn response(&self, head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<Response<()>> {
+        let mut fields = Fields(HeaderMap::with_capacity(head.headers().len() + 2));
+        let told = (Version::Http2, Reuse::Keep, body);
+        with_reply(self.service, self.site, self.scheme, told, |reply| {
+            each_response_field(&mut fields, head, reply);
+        });
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::from_u16(head.status).ok()?;
+        *response.headers_mut() = fields.0;
+        Some(response)
+    }
+
+    fn begin(&self, head: Response<()>, ends: bool) -> io::Result<()> {
+        let mut sending = self.sending.borrow_mut();
+        if let Sending::Head(response) = &mut *sending {
+            let body = response.send_response(head, ends).map_err(io::Error::other)?;
+            *sending = Sending::Body(body);
+        }
+        Ok(())
+    }
+
+    /// Waits until the client takes more: what was given before has its place in the window then.
+    async fn room(&self, wanted: usize) -> io::Result<()> {
+        let room = within(&self.service.local, self.idle, |context| {
+            let mut sending = self.sending.borrow_mut();
+            let Sending::Body(body) = &mut *sending else {
+                return Poll::Ready(false);
+            };
+            body.reserve_capacity(wanted);
+            loop {
+                if body.capacity() > 0 {
+                    return Poll::Ready(true);
+                }
+                match body.poll_capacity(context) {
+                    Poll::Ready(Some(Ok(0))) => {}
+                    Poll::Ready(Some(Ok(_))) => return Poll::Ready(true),
+                    Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        });
+        match room.await {
+            Some(true) => Ok(()),
+            Some(false) => Err(io::ErrorKind::BrokenPipe.into()),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn with_body<T>(
+        &self,
+        work: impl FnOnce(&mut SendStream<Buffer>) -> Result<T, h2::Error>,
+    ) -> io::Result<T> {
+        match &mut *self.sending.borrow_mut() {
+            Sending::Body(body) => work(body).map_err(io::Error::other),
+            Sending::Head(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+struct Fields(HeaderMap);
+
+impl FieldSink for Fields {
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        // Both were checked when they were parsed; names become lower case (RFC 9113 §8.2).
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            self.0.append(name, value);
+        }
+    }
+
+    fn field_with(&mut self, name: &[u8], write: &mut dyn FnMut(&mut Vec<u8>) -> bool) {
+        let mut value = Vec::new();
+        if write(&mut value) {
+            self.field(name, &value);
+        }
+    }
+}
+
+/// Field lines, each ended by CRLF, as a body's reader has checked them.
+fn read_trailers(lines: &[u8]) -> HeaderMap {
+    let mut fields = Fields(HeaderMap::new());
+    for line in lines.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(colon) = memchr::memchr(b':', line) {
+            fields.field(&line[..colon], line[colon + 1..].trim_ascii());
+        }
+    }
+    fields.0
+}
