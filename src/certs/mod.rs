@@ -40,5 +40,5 @@ pub use policy::{ClientAuthPlan, PolicyPlan};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
 pub use questions::QuestionCounters;
 pub use secret::read as read_secret;
-pub use self_signed::self_signed;
+pub use self_signed::{kept_self_signed, self_signed};
 pub use verify::verify;

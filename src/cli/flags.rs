@@ -1,12 +1,13 @@
 //! The commands and flags: what `--help`, the man page and the completions are made of.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::explain::url::{self, Header, Url};
-use crate::config::Overrides;
+use crate::config::{self, Overrides};
 use crate::http::Scheme;
 use crate::worker::Ring;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Explain(ExplainFlags),
     /// Decide the requests of an access log anew, and list what changes. Exit 0: nothing, 3: something
     Replay(ReplayFlags),
+    /// List the certificates of a configuration's sites: names, source, key, days left
+    Certificates(CertificatesFlags),
     /// Print rules of another program as TOML
     Import {
         #[command(subcommand)]
@@ -131,6 +134,19 @@ pub struct ExplainFlags {
 }
 
 #[derive(Args)]
+pub struct CertificatesFlags {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Exit 4 when a certificate that is served ends within this time, such as "14d"
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub within: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
 pub struct ReplayFlags {
     /// The configuration that would serve
     #[arg(short, long, value_name = "NEW")]
@@ -170,6 +186,10 @@ pub struct DemoFlags {
     /// Address for HTTPS
     #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
     pub https: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).ok_or_else(|| "a whole number with a unit, such as 14d or 36h".to_owned())
 }
 
 fn scheme(word: &str) -> Result<Scheme, String> {

@@ -224,6 +224,8 @@ pub struct Limits {
     pub request_body_bytes_max: u64,
     /// Downstream connections open at a time in the whole process; accept waits at the bound.
     pub connections_max: usize,
+    /// TLS handshakes that run at a time on a worker; more are refused.
+    pub handshakes_per_worker: usize,
 }
 
 /// `[timeouts]`

@@ -91,6 +91,11 @@ pub const REQUEST_BODY_BYTES: Bounded<u64> = Bounded { default: GIB, least: 0, m
 /// oldest idle connections are not touched. About 1.5 GiB when all of them are busy with TLS.
 pub const CONNECTIONS: Bounded<u64> = Bounded { default: 20_000, least: 1, most: 10_000_000 };
 
+/// TLS handshakes of a worker that go on at a time, each from its ClientHello on: some 20 KiB and up to a
+/// millisecond of its core. Above it the connection is closed: who waits behind a thousand others gets no answer
+/// in time either. Those under way are not touched.
+pub const HANDSHAKES_PER_WORKER: Bounded<u64> = Bounded { default: 1000, least: 1, most: 1_000_000 };
+
 // [timeouts]
 
 /// From accept to the end of the TLS handshake: slow mobile links need 3 s. Then closed.

@@ -135,6 +135,7 @@ pub(super) static LIMITS: Keys = Keys {
         key("headers", Shown::Count(&defaults::HEADERS)),
         key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
         key("connections", Shown::Count(&defaults::CONNECTIONS)),
+        key("handshakes_per_worker", Shown::Count(&defaults::HANDSHAKES_PER_WORKER)),
     ],
     unavailable: &["connections_per_address", "requests_per_address"],
 };

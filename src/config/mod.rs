@@ -149,3 +149,8 @@ impl Reader<'_> {
         }
     }
 }
+
+/// A duration as configurations have it: `"14d"`, `"1h30m"`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    amount::duration(text).ok()
+}

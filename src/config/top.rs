@@ -54,6 +54,11 @@ impl Reader<'_> {
             headers_max: self.usize(section, "headers", &defaults::HEADERS),
             request_body_bytes_max: self.size_or_unlimited(section, "request_body_bytes", body, body.default),
             connections_max: self.usize(section, "connections", &defaults::CONNECTIONS),
+            handshakes_per_worker: self.usize(
+                section,
+                "handshakes_per_worker",
+                &defaults::HANDSHAKES_PER_WORKER,
+            ),
         }
     }
 

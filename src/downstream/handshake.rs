@@ -7,14 +7,19 @@ use std::sync::Arc;
 use super::service::Service;
 use super::{Shaken, identity};
 use crate::access_log;
+use crate::metrics::Counters;
 use crate::net::{ClientHello, Socket, TlsStream, Until};
-use crate::tls::{Answer, Found, ServedTls, SiteTls};
+use crate::tls::{Answer, Found, HandshakeFailure, ServedTls, SiteTls};
 
 /// Why there is no TLS connection.
 enum Failure {
     UnknownName,
-    /// Of a site that there is; the name asked for.
-    NoCertificate(Option<Box<[u8]>>),
+    /// Of a site that there is; the name asked for. `tell`: nobody was told within the last minute.
+    NoCertificate {
+        name: Option<Box<[u8]>>,
+        tell: bool,
+    },
+    TooMany,
     Io(io::Error),
 }
 
@@ -31,7 +36,7 @@ pub(super) async fn run(
     peer: SocketAddr,
 ) -> Option<(Box<TlsStream>, Shaken)> {
     let counters = &service.counters;
-    match shake(service, socket).await {
+    let failure = match shake(service, socket).await {
         Ok((tls, site)) => {
             let counter =
                 if tls.is_resumed() { &counters.handshakes_resumed } else { &counters.handshakes_full };
@@ -39,21 +44,53 @@ pub(super) async fn run(
             // Boxed here: only a pointer stays in the connection's task.
             return Some((Box::new(tls), site));
         }
-        Err(Failure::UnknownName) => {
-            counters.handshakes_unknown_name.add(1);
-            tracing::debug!(client = %peer, "handshake refused: no site has the name asked for");
+        Err(failure) => failure,
+    };
+    let why = match &failure {
+        Failure::UnknownName => HandshakeFailure::UnknownName,
+        Failure::NoCertificate { .. } => HandshakeFailure::NoCertificate,
+        Failure::TooMany => HandshakeFailure::TooMany,
+        Failure::Io(error) => HandshakeFailure::of(error),
+    };
+    let reason = why.reason();
+    match failure {
+        Failure::UnknownName => {
+            tracing::debug!(client = %peer, reason, "handshake refused: no site has the name asked for");
         }
-        Err(Failure::NoCertificate(name)) => {
-            counters.handshakes_no_certificate.add(1);
+        Failure::NoCertificate { name, tell: true } => {
             let name = String::from_utf8_lossy(name.as_deref().unwrap_or_default()).into_owned();
-            tracing::warn!(name, "handshake refused: no source has a certificate for the name");
+            tracing::warn!(name, reason, "handshake refused: no source has a certificate for the name");
         }
-        Err(Failure::Io(error)) => {
-            tracing::debug!(client = %peer, %error, "handshake failed");
+        Failure::NoCertificate { tell: false, .. } => {}
+        Failure::TooMany => {
+            tracing::debug!(client = %peer, reason, "handshake refused: `handshakes_per_worker` run already");
         }
+        Failure::Io(error) => tracing::debug!(client = %peer, reason, %error, "handshake failed"),
     }
-    counters.handshakes_failed.add(1);
+    count(counters, why);
     None
+}
+
+fn count(counters: &Counters, why: HandshakeFailure) {
+    use HandshakeFailure as Why;
+    counters.handshakes_failed.add(1);
+    let counter = match why {
+        Why::UnknownName => &counters.handshakes_unknown_name,
+        Why::NoCertificate => &counters.handshakes_no_certificate,
+        Why::TooMany => &counters.handshakes_too_many,
+        Why::TimedOut => &counters.handshakes_timed_out,
+        Why::ClientLeft => &counters.handshakes_client_left,
+        Why::ClientAlert => &counters.handshakes_client_alert,
+        Why::NotTls => &counters.handshakes_not_tls,
+        Why::NothingInCommon => &counters.handshakes_nothing_in_common,
+        Why::NoCommonProtocol => &counters.handshakes_no_common_protocol,
+        Why::ClientCertificateMissing | Why::ClientCertificateRefused | Why::ClientCertificateRevoked => {
+            &counters.handshakes_client_certificate
+        }
+        Why::BrokenRules => &counters.handshakes_broken_rules,
+        Why::Other => &counters.handshakes_other,
+    };
+    counter.add(1);
 }
 
 async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken), Failure> {
@@ -70,11 +107,17 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
         hello.refuse_name(until).await;
         return Err(Failure::UnknownName);
     };
+    // From here on it costs memory and time: a hello alone is a connection like any other.
+    let Some(_running) = service.begin_handshake(generation.config.limits.handshakes_per_worker) else {
+        return Err(Failure::TooMany);
+    };
     let name = if tls.asks() { hello.with_server_name(|name| name.map(Box::from)) } else { None };
     let Some(served) = served(service, tls, name.as_deref(), until).await else {
-        let name = hello.with_server_name(|name| name.map(Box::from));
+        let name: Option<Box<[u8]>> = hello.with_server_name(|name| name.map(Box::from));
         hello.refuse_name(until).await;
-        return Err(Failure::NoCertificate(name));
+        let now = generation.dates.now();
+        let tell = tls.may_tell(name.as_deref().unwrap_or_default(), now);
+        return Err(Failure::NoCertificate { name, tell });
     };
     let stream = hello.accept(served.config.clone(), until).await?;
     stream.handshake(until, &*generation.dates).await?;

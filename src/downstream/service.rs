@@ -36,6 +36,7 @@ pub struct Service {
     pub(super) keys: WorkerKeys,
     // What sources of certificates say of names.
     pub(super) answers: Mail<Answer>,
+    handshakes: Rc<Cell<usize>>,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -70,6 +71,7 @@ impl Service {
             target_scratch: RefCell::default(),
             keys,
             answers: Mail::new(),
+            handshakes: Rc::default(),
             worker,
             open: Rc::default(),
             workers,
@@ -112,6 +114,16 @@ impl Service {
         self.counters.connections_accepted.add(1);
         self.counters.connections_open.add(1);
         OpenConnection { open: self.open.clone(), counters: self.counters.clone() }
+    }
+
+    /// Counts a handshake for as long as the guard lives; `None`: `most` run already.
+    pub(super) fn begin_handshake(&self, most: usize) -> Option<RunningHandshake> {
+        let running = self.handshakes.get();
+        if running >= most {
+            return None;
+        }
+        self.handshakes.set(running + 1);
+        Some(RunningHandshake(self.handshakes.clone()))
     }
 
     /// Connections that wait for a request end; the others end after the request they are at.
@@ -174,6 +186,15 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+/// Counts down when the handshake is over, however it ended.
+pub(super) struct RunningHandshake(Rc<Cell<usize>>);
+
+impl Drop for RunningHandshake {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -24,6 +24,7 @@
 
 pub mod certificate;
 mod certificate_cache;
+mod handshake_failure;
 mod identity;
 mod names;
 pub mod origin;
@@ -46,6 +47,7 @@ pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
 pub use certificate_cache::{
     Cached, CachedName, CertificateCache, CertificateCacheStatistics, NameKey, NameOf,
 };
+pub use handshake_failure::HandshakeFailure;
 pub use identity::IdentityForm;
 pub use names::CertificateNames;
 pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, PolicySettings, Versions, cipher_suites};

@@ -11,11 +11,16 @@
 //! A handshake walks them once and waits only at an `Asked` one that knows nothing of the name yet. Workers
 //! read a slot without a lock; whoever keeps the certificates replaces what is in it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::{Binding, CertificateSet, Policy, ServerConfigs, Sessions, SharedServerConfig, TlsProblem};
+use super::{
+    Binding, CertificateSet, Moment, Policy, ServerConfigs, Sessions, SharedServerConfig, TlsProblem,
+};
+
+const TOLD_MAX: usize = 256;
 
 /// Everything a connection is made with, and what it is bound to afterwards.
 pub struct ServedTls {
@@ -87,6 +92,8 @@ pub struct SiteTls {
     pub policy: ArcSwap<Policy>,
     slots: Box<[Slot]>,
     asks: bool,
+    // Names without a certificate that were told of, with the minute.
+    told: Mutex<HashMap<Box<[u8]>, u64>>,
 }
 
 /// The next step of a handshake.
@@ -104,7 +111,7 @@ pub enum Found<'a> {
 impl SiteTls {
     pub fn new(policy: Arc<Policy>, slots: Vec<Slot>) -> SiteTls {
         let asks = slots.iter().any(|slot| matches!(slot, Slot::Asked(_)));
-        SiteTls { policy: ArcSwap::new(policy), slots: slots.into(), asks }
+        SiteTls { policy: ArcSwap::new(policy), slots: slots.into(), asks, told: Mutex::default() }
     }
 
     /// What `name` is served with, looking from slot `from` on; 0 at first. Without a name sources are not asked.
@@ -138,6 +145,21 @@ impl SiteTls {
             Slot::Fixed(live) => live.load_full(),
             Slot::Asked(_) => None,
         })
+    }
+
+    /// Whether the operator may be told that there is no certificate for `name`: once in a minute for each
+    /// name, and for 256 names.
+    pub fn may_tell(&self, name: &[u8], now: Moment) -> bool {
+        let minute = now.monotonic / 60_000;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= TOLD_MAX {
+            told.retain(|_, of| *of == minute);
+        }
+        if told.get(name) == Some(&minute) || told.len() >= TOLD_MAX {
+            return false;
+        }
+        told.insert(name.into(), minute);
+        true
     }
 
     /// Whether names may differ in their certificate and policy.

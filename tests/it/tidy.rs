@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
-    ("certs", &["tls"]),
+    ("certs", &["http", "http1", "tls"]),
     (
         "control",
         &[

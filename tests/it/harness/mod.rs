@@ -11,7 +11,7 @@ mod server;
 mod upstream;
 mod wire;
 
-pub use certificate::{Issued, sha256};
+pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use message::Message;
 pub use server::{PROGRAM, Server, Setup, run_to_end};
