@@ -8,8 +8,8 @@ use portcullis::dispatch::{written_path, zotonic};
 const SITE: &str =
     "[[site]]\nname = \"a\"\nhosts = [\"a.example\"]\nupstream = [\"http://127.0.0.1:8000\"]\n";
 
-/// A name that is empty, patterns and paths that do not compile.
-const REFUSED: &[&str] = &["empty", "bad-pattern", "path-too-long", "literal-too-long"];
+/// Patterns and paths that do not compile.
+const REFUSED: &[&str] = &["bad-pattern", "path-too-long", "literal-too-long"];
 
 pub fn check(bytes: &[u8]) {
     let rules = match zotonic::rules(bytes, Path::new("dispatch").into()) {
@@ -24,12 +24,14 @@ pub fn check(bytes: &[u8]) {
     match config::read(Path::new("portcullis.toml"), &mut files, &Overrides::default()) {
         Ok(config) => {
             let site = config.sites.first().expect("the site is written");
-            let found: Vec<_> = site.rules().iter().map(|rule| (&rule.name, &rule.path, rule.ssl)).collect();
+            let found: Vec<_> =
+                site.rules().iter().map(|rule| (rule.name.clone(), &rule.path, rule.ssl)).collect();
+            let name = |name: &str| if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() };
             // The others are comments there.
             let expected: Vec<_> = rules
                 .iter()
                 .filter(|rule| written_path::write(&rule.path).is_some())
-                .map(|rule| (&rule.name, &rule.path, rule.ssl))
+                .map(|rule| (name(&rule.name), &rule.path, rule.ssl))
                 .collect();
             assert_eq!(found, expected, "{text}");
         }

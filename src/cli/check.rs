@@ -68,6 +68,16 @@ fn failed(failure: &control::StartFailure) -> ExitCode {
 
 /// The warnings of reading, then what can be proved of a configuration without errors.
 fn problems(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
+    let mut problems = config.warnings.clone();
+    problems.extend(proved(config, files)?);
+    Ok(problems)
+}
+
+/// What can be proved of a configuration without errors.
+///
+/// # Errors
+/// None for one that could be served.
+pub fn proved(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
     let sites = control::sites(config, config.listen.ports(0, 0))?;
     let facts: Vec<SiteFacts<'_>> = config
         .sites
@@ -83,7 +93,7 @@ fn problems(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, cont
         })
         .collect();
     let mut texts: HashMap<Arc<Path>, Option<String>> = HashMap::new();
-    let mut problems = config.warnings.clone();
+    let mut problems = Vec::new();
     for finding in proof::prove(&sites, &facts) {
         // Two ports that the system chooses are two ports.
         if finding.proved == (Proved::OnePort { port: 0 }) {

@@ -66,8 +66,26 @@ pub(super) fn exit_code(written: io::Result<ExitCode>) -> ExitCode {
 }
 
 fn request(flags: &ExplainFlags, url: &Url) -> Request {
-    let host = flags.header.as_ref().map(|Header::Host(host)| host.clone());
-    Request { url: url.clone(), method: flags.method.clone(), host, sni: flags.sni.clone() }
+    let (hosts, forwarded): (Vec<Header>, Vec<Header>) =
+        flags.header.iter().cloned().partition(Header::is_host);
+    let wrong = match (&hosts[..], &flags.peer) {
+        ([_, _, ..], _) => Some("a request with two Host fields is refused with 400"),
+        (_, None) if !forwarded.is_empty() => {
+            Some("what is forwarded counts from trusted peers alone: say who it is with --peer ADDRESS")
+        }
+        _ => None,
+    };
+    if let Some(said) = wrong {
+        Arguments::command().error(ErrorKind::ArgumentConflict, said).exit();
+    }
+    Request {
+        url: url.clone(),
+        method: flags.method.clone(),
+        host: hosts.into_iter().next().map(|host| host.value),
+        sni: flags.sni.clone(),
+        peer: flags.peer,
+        forwarded,
+    }
 }
 
 fn one(decider: &Decider, request: &Request, as_json: bool) -> io::Result<ExitCode> {

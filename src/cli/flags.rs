@@ -1,5 +1,6 @@
 //! The commands and flags: what `--help`, the man page and the completions are made of.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,14 +123,18 @@ pub struct ExplainFlags {
     /// The name in the TLS handshake, when it is not the URL's host; empty for none
     #[arg(long, value_name = "NAME")]
     pub sni: Option<String>,
-    /// "Host: NAME", when it is not the URL's host; no other field decides anything
+    /// "Host: NAME", when it is not the URL's host; with --peer also Forwarded, X-Forwarded-Proto and
+    /// X-Forwarded-Host. No other field decides anything
     #[arg(long, value_name = "FIELD", value_parser = Header::parse)]
-    pub header: Option<Header>,
+    pub header: Vec<Header>,
+    /// The address the connection comes from: whether it is in `trusted_proxies` of the listener
+    #[arg(long, value_name = "ADDRESS")]
+    pub peer: Option<IpAddr>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Read lines of scheme, host and target, separated by tabs, and print a JSON object for each
-    #[arg(long, conflicts_with_all = ["url", "sni", "header", "json"])]
+    #[arg(long, conflicts_with_all = ["url", "sni", "header", "peer", "json"])]
     pub batch: bool,
 }
 

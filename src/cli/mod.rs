@@ -58,6 +58,7 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    log_proofs(config.clone());
     let (path, overrides) = (flags.config.clone(), flags.overrides());
     let ended = control::run(control::Start {
         config,
@@ -69,7 +70,10 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
             }
             tracing::info!("ready");
         }),
-        reloaded: Box::new(|config| logging::set_level(config.log)),
+        reloaded: Box::new(|config| {
+            logging::set_level(config.log);
+            log_proofs(config.clone());
+        }),
     });
     match ended {
         Ok(control::Ended::Clean) => ExitCode::SUCCESS,
@@ -82,6 +86,26 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `check` proves of a configuration that serves, said once beside it: proofs about thousands of rules take
+/// their time.
+fn log_proofs(config: Config) {
+    let prove = move || {
+        for problem in check::proved(&config, &mut OnDisk).unwrap_or_default() {
+            tracing::warn!("{problem}");
+        }
+    };
+    // Without the thread nothing is missing but words.
+    if let Err(error) = std::thread::Builder::new().name("proofs".to_owned()).spawn(prove) {
+        tracing::warn!(%error, "what `portcullis check` proves is not said here");
+    }
+}
+
+/// What `replay` finds in a line: host, empty when it says none, method and target; for fuzzing.
+#[doc(hidden)]
+pub fn replayed(line: &[u8]) -> Option<[Vec<u8>; 3]> {
+    replay::read_line(line)
 }
 
 /// Reads the configuration from disk.

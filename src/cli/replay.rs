@@ -35,6 +35,12 @@ pub fn main(flags: &ReplayFlags) -> ExitCode {
     }
 }
 
+/// Host, method and target of a line.
+pub(super) fn read_line(line: &[u8]) -> Option<[Vec<u8>; 3]> {
+    let Logged { host, method, target, .. } = Logged::read(line).ok()?;
+    Some([host.unwrap_or_default(), method, target])
+}
+
 fn sides(flags: &ReplayFlags) -> Result<Sides, ExitCode> {
     let new = decider(&flags.config)?;
     let old = match &flags.against {

@@ -30,7 +30,8 @@ pub struct Question<'a> {
     pub scheme: Scheme,
     /// None when TLS did not end here.
     pub handshake: Option<Handshake<'a>>,
-    /// `:authority`, the host of an absolute-form target, or `Host`: `host [ ":" port ]` as received.
+    /// `:authority`, the host of an absolute-form target, or `Host`: `host [ ":" port ]` as received. Empty where a
+    /// request of HTTP/1.0 names none: it is for the fallback site then, by its canonical host.
     pub authority: &'a [u8],
     pub method: &'a [u8],
     /// Origin form, path and query as received (RFC 9112 §3.2.1), `/` where it was empty; or `*` for OPTIONS.
@@ -173,13 +174,17 @@ impl Sites {
 
     #[inline]
     fn choose_site<'a>(
-        &self,
+        &'a self,
         question: &Question<'a>,
         chosen: &mut Option<SiteId>,
         trace: &mut impl Trace,
     ) -> Result<(Host<'a>, Found), Refusal> {
-        let host = Host::parse(question.authority).map_err(Refusal::BadHost)?;
-        let found = self.find_claim(host.name);
+        let (host, found) = if question.authority.is_empty() {
+            self.unnamed()
+        } else {
+            let host = Host::parse(question.authority).map_err(Refusal::BadHost)?;
+            (host, self.find_claim(host.name))
+        };
         trace.host(host, found);
         let Some(found) = found else {
             return Err(match question.scheme {
@@ -204,6 +209,14 @@ impl Sites {
             }
         }
         Ok((host, found))
+    }
+
+    /// The site of a request that names no host.
+    #[cold]
+    fn unnamed(&self) -> (Host<'_>, Option<Found>) {
+        let found = self.fallback_claim();
+        let name = found.and_then(|found| self.site(found.site).canonical_host()).unwrap_or_default();
+        (Host { name, port: None }, found)
     }
 
     #[inline]
@@ -234,8 +247,13 @@ impl Sites {
         let matched = matched.and_then(|index| site.written.rules.get(index));
         let wanted = self.wanted(site, matched, question.scheme);
         trace.wanted(wanted);
-        if let Some(redirect) = self.redirect(question, host, found, site, wanted) {
-            return Action::Redirect(redirect);
+        match self.redirect(question, host, found, site, wanted) {
+            None => {}
+            // Nobody said which host, and the fallback site has no name: there is no URL to send to.
+            Some(redirect) if redirect.host.is_empty() => {
+                return Action::Refuse(Refusal::BadHost(BadHost::Empty));
+            }
+            Some(redirect) => return Action::Redirect(redirect),
         }
         match (matched, site.written.unmatched) {
             (None, Unmatched::NotFound) => Action::NotFound,

@@ -135,22 +135,17 @@ static HOST_BYTE: [u8; 256] = {
     table
 };
 
-/// The text a host is looked up by: lower case, an IPv6 address in its shortest form. None when
-/// `name` is longer than [`HOST_BYTES_MAX`]; no name in the table is.
-///
-/// Mostly the host is in that form already and is borrowed; else it is written into `buffer`.
+/// Whether a name is in the form it is looked up by. Most are; for the others see [`write_lookup_name`], a step of its
+/// own so that most requests have no buffer to clear.
 #[inline]
-pub(super) fn lookup_name<'a>(name: &'a [u8], buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a [u8]> {
-    if name.len() > HOST_BYTES_MAX {
-        return None;
-    }
-    // Both in one pass without a way out of it, so that it is done many bytes at a time.
-    let plain = name.iter().fold(true, |plain, &byte| plain & !byte.is_ascii_uppercase() & (byte != b'['));
-    if plain { Some(name) } else { write_lookup_name(name, buffer) }
+pub(super) fn is_lookup_name(name: &[u8]) -> bool {
+    // In one pass without a way out of it, so that it is done many bytes at a time.
+    name.iter().fold(true, |plain, &byte| plain & !byte.is_ascii_uppercase() & (byte != b'['))
 }
 
-#[cold]
-fn write_lookup_name<'a>(name: &[u8], buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a [u8]> {
+/// The text a host is looked up by: lower case, an IPv6 address in its shortest form. `name`: at most
+/// [`HOST_BYTES_MAX`] bytes, as any text in the table.
+pub(super) fn write_lookup_name<'a>(name: &[u8], buffer: &'a mut [u8; HOST_BYTES_MAX]) -> Option<&'a [u8]> {
     let room = buffer.len();
     let inside = name.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
     let address =
@@ -251,7 +246,9 @@ mod tests {
     fn looks_up_lower_case_and_the_shortest_address() {
         let check = |name: &str, expected: &str| {
             let mut buffer = [0; HOST_BYTES_MAX];
-            assert_eq!(lookup_name(name.as_bytes(), &mut buffer), Some(expected.as_bytes()));
+            assert_eq!(write_lookup_name(name.as_bytes(), &mut buffer), Some(expected.as_bytes()));
+            let is_plain = name == expected && !name.starts_with('[');
+            assert_eq!(is_lookup_name(name.as_bytes()), is_plain, "{name}");
         };
         check("WWW.Example.com", "www.example.com");
         check("[0:0:0:0:0:0:0:1]", "[::1]");
@@ -260,7 +257,7 @@ mod tests {
         check("[::1]", "[::1]");
         check(&"A".repeat(255), &"a".repeat(255));
         for too_long in [[b'a'; 256], [b'A'; 256]] {
-            assert_eq!(lookup_name(&too_long, &mut [0; HOST_BYTES_MAX]), None);
+            assert_eq!(write_lookup_name(&too_long, &mut [0; HOST_BYTES_MAX]), None);
         }
     }
 }

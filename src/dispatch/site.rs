@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
-use super::host::{HOST_BYTES_MAX, Host, lookup_name};
+use super::host::{HOST_BYTES_MAX, Host, is_lookup_name, write_lookup_name};
 use super::language::Languages;
 use super::pattern::PatternProblem;
 use super::rule::{Place, Rule};
@@ -301,6 +301,13 @@ impl Sites {
         self.fallback.map(|claim| claim.site)
     }
 
+    /// [`fallback`](Self::fallback), as a host leads to it.
+    pub(super) fn fallback_claim(&self) -> Option<Found> {
+        let found =
+            |claim: Claim| Found { site: claim.site, redirects: claim.redirects, by: FoundBy::Fallback };
+        self.fallback.map(found)
+    }
+
     /// The site for a host: the exact host, then the longest wildcard, then the fallback site.
     ///
     /// `host`: without port, any case, one trailing dot or none. Names longer than 255 bytes belong to no
@@ -311,8 +318,24 @@ impl Sites {
 
     /// [`find`](Self::find), and how.
     pub fn find_claim(&self, host: &[u8]) -> Option<Found> {
-        let mut buffer = [0; HOST_BYTES_MAX];
-        let name = lookup_name(host.strip_suffix(b".").unwrap_or(host), &mut buffer)?;
+        let name = host.strip_suffix(b".").unwrap_or(host);
+        if name.len() > HOST_BYTES_MAX {
+            None
+        } else if is_lookup_name(name) {
+            self.find_name(name)
+        } else {
+            self.find_written(name)
+        }
+    }
+
+    #[cold]
+    fn find_written(&self, name: &[u8]) -> Option<Found> {
+        self.find_name(write_lookup_name(name, &mut [0; HOST_BYTES_MAX])?)
+    }
+
+    /// `name`: in the form names are looked up by.
+    #[inline]
+    fn find_name(&self, name: &[u8]) -> Option<Found> {
         let found = |claim: &Claim, by| Found { site: claim.site, redirects: claim.redirects, by };
         if let Some(claim) = self.exact.get(name) {
             return Some(found(claim, FoundBy::Exact));
@@ -336,5 +359,8 @@ impl Sites {
 /// A configured name as it is looked up; none when it is no name or has a port.
 fn lookup(host: &str) -> Option<Box<[u8]>> {
     let host = Host::parse(host.as_bytes()).ok().filter(|host| host.port.is_none())?;
-    lookup_name(host.name, &mut [0; HOST_BYTES_MAX]).map(Into::into)
+    if is_lookup_name(host.name) {
+        return Some(host.name.into());
+    }
+    write_lookup_name(host.name, &mut [0; HOST_BYTES_MAX]).map(Into::into)
 }

@@ -9,9 +9,7 @@
 //! most once for each node of its depth: hostile paths cannot make it worse than
 //! asking every rule, and literal prefixes make it independent of their number.
 
-use std::hash::BuildHasher as _;
-
-use foldhash::fast::FixedState;
+use std::collections::HashMap;
 
 use super::language::Languages;
 use super::path::{Reading, Segment};
@@ -74,6 +72,8 @@ struct Literal {
     /// Its bytes in `Table::text`.
     start: u32,
     length: u32,
+    /// Its [`ends`]: with the length, all there is to compare for most.
+    ends: (u64, u64),
 }
 
 /// See the module.
@@ -177,14 +177,17 @@ impl Table {
             return None;
         }
         let mask = self.literals.len() - 1;
-        let mut slot = hash(node, bytes) & mask;
+        let ends = ends(bytes);
+        let mut slot = hash(node, ends, bytes.len()) & mask;
         // At most half the slots are taken, so an empty one comes.
         loop {
             let literal = &self.literals[slot];
             if literal.node == NONE {
                 return None;
             }
-            if literal.node == node && self.literal_text(literal) == bytes {
+            let alike =
+                literal.node == node && literal.ends == ends && literal.length as usize == bytes.len();
+            if alike && (bytes.len() <= ENDS_BYTES || self.literal_text(literal) == bytes) {
                 return Some(literal.child);
             }
             slot = (slot + 1) & mask;
@@ -253,10 +256,34 @@ fn takes_some(rule: &Rule) -> bool {
     rule.path.iter().any(|element| matches!(element, Element::Pattern { .. } | Element::Language))
 }
 
+/// So many bytes are known by their [`ends`] and their number.
+const ENDS_BYTES: usize = 16;
+
+/// The first and the last bytes as numbers, eight of each, fewer of a short text; they may overlap.
 #[inline]
-fn hash(node: u32, bytes: &[u8]) -> usize {
-    // The seed keeps one literal under many nodes from sharing a slot.
-    FixedState::with_seed(u64::from(node)).hash_one(bytes) as usize
+fn ends(bytes: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)));
+    }
+    match bytes {
+        [] => (0, 0),
+        [one] => (u64::from(*one), 0),
+        [first, .., last] => (u64::from(*first) | u64::from(bytes[1]) << 8, u64::from(*last)),
+    }
+}
+
+/// The table is made once and what is looked for does not change it, so this need not withstand anybody: texts
+/// with the same ends and length, which nobody writes by hundreds, share a slot.
+#[inline]
+fn hash(node: u32, ends: (u64, u64), length: usize) -> usize {
+    // The node keeps one literal under many of them from sharing a slot. Odd constants out of the digits of pi.
+    let first = ends.0 ^ 0x243f_6a88_85a3_08d3 ^ u64::from(node) << 32;
+    let last = ends.1 ^ 0x1319_8a2e_0370_7345 ^ length as u64;
+    let product = u128::from(first) * u128::from(last);
+    (product >> 64) as usize ^ product as usize
 }
 
 /// A node while the trie grows.
@@ -271,8 +298,8 @@ struct Built {
 struct Builder {
     nodes: Vec<Built>,
     patterns: Vec<(String, Pattern)>,
-    pattern_numbers: std::collections::HashMap<String, u32, FixedState>,
-    literal_numbers: std::collections::HashMap<(u32, Vec<u8>), u32, FixedState>,
+    pattern_numbers: HashMap<String, u32>,
+    literal_numbers: HashMap<(u32, Vec<u8>), u32>,
 }
 
 impl Builder {
@@ -367,7 +394,7 @@ impl Builder {
 
     fn finish(self, languages: Languages) -> Table {
         let count: usize = self.nodes.iter().map(|built| built.literals.len()).sum();
-        let empty = Literal { node: NONE, child: NONE, start: 0, length: 0 };
+        let empty = Literal { node: NONE, child: NONE, start: 0, length: 0, ends: (0, 0) };
         let mut table = Table {
             nodes: Vec::with_capacity(self.nodes.len()),
             branches: Vec::new(),
@@ -386,7 +413,8 @@ impl Builder {
             node.literals = built.literals.len() as u32;
             table.nodes.push(node);
             for (text, child) in built.literals {
-                let mut slot = hash(number as u32, &text) & mask;
+                let ends = ends(&text);
+                let mut slot = hash(number as u32, ends, text.len()) & mask;
                 while table.literals[slot].node != NONE {
                     slot = (slot + 1) & mask;
                 }
@@ -395,11 +423,37 @@ impl Builder {
                     child,
                     start: table.text.len() as u32,
                     length: text.len() as u32,
+                    ends,
                 };
                 table.literal_bytes_max = table.literal_bytes_max.max(text.len());
                 table.text.extend(text);
             }
         }
         table
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_length_tell_short_texts_apart() {
+        let mut texts = vec![Vec::new()];
+        for length in 1..=ENDS_BYTES {
+            for at in 0..length {
+                for byte in [0, 1, b'a', 0xff] {
+                    let mut text = vec![b'x'; length];
+                    text[at] = byte;
+                    texts.push(text);
+                }
+            }
+        }
+        let mut known: Vec<_> = texts.iter().map(|text| (ends(text), text.len())).collect();
+        known.sort_unstable();
+        known.dedup();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(known.len(), texts.len());
     }
 }

@@ -153,6 +153,11 @@ pub(super) fn decide(
         return Plan::Answer(Answer::error(service, record, head, head.reuse, why, None));
     }
     let served = generation.site(site);
+    // A request of HTTP/1.0 that names no host was decided for this one, if it has a name.
+    let authority = match authority {
+        b"" => generation.sites.site(site).canonical_host().unwrap_or_default(),
+        named => named,
+    };
     if matches!(head.body, BodyEnd::Length(length) if length > served.request_body_bytes_max) {
         return Plan::Answer(Answer::error(service, record, head, head.reuse, (413, "body_too_large"), hsts));
     }

@@ -9,8 +9,7 @@ use super::service::Service;
 use crate::config::ServedSite;
 use crate::http::Scheme;
 use crate::http::cookies::Verdict;
-use crate::http::field::trim;
-use crate::sealing::{Binding, COOKIE_BYTES_MAX, Keys, NONCE_BYTES, SharedKeys, sealed_length};
+use crate::sealing::{Binding, Keys, NONCE_BYTES, SharedKeys, SiteCookies};
 
 /// The keys as a worker has them: taken over once a tick, so that requests share nothing.
 #[derive(Default)]
@@ -36,7 +35,7 @@ impl WorkerKeys {
 /// What becomes of the session cookies of one message.
 pub(super) struct SessionCookies<'a> {
     service: &'a Service,
-    names: &'a [String],
+    site: &'a ServedSite,
     bindings: &'a [Binding],
     scheme: Scheme,
     keys: Ref<'a, Arc<Keys>>,
@@ -50,68 +49,37 @@ impl<'a> SessionCookies<'a> {
         scheme: Scheme,
     ) -> Option<SessionCookies<'a>> {
         let bindings = site.sealing.as_deref()?;
-        let keys = service.keys.keys.borrow();
-        Some(SessionCookies { service, names: &site.session_cookies, bindings, scheme, keys })
+        Some(SessionCookies { service, site, bindings, scheme, keys: service.keys.keys.borrow() })
     }
 
-    fn binding(&self, name: &[u8]) -> Option<&Binding> {
-        let position = self.names.iter().position(|known| known.as_bytes() == name)?;
-        self.bindings.get(position)
+    fn cookies(&self) -> SiteCookies<'_> {
+        let names = &self.site.session_cookies;
+        SiteCookies { names, bindings: self.bindings, keys: &self.keys, scheme: self.scheme }
     }
 
     /// Judges a cookie of a request.
     pub(super) fn incoming(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Verdict {
-        let counters = &self.service.counters;
-        let binding = match self.binding(name) {
-            Some(binding) => binding,
-            None if self.is_hidden_in(name, value) => {
-                counters.session_cookies_dropped.add(1);
-                return Verdict::Drop;
-            }
-            None => return Verdict::Keep,
-        };
-        if self.scheme == Scheme::Https && self.keys.open(binding, value, out) {
-            counters.session_cookies_opened.add(1);
-            Verdict::Replaced
-        } else {
-            counters.session_cookies_dropped.add(1);
-            Verdict::Drop
+        let verdict = self.cookies().incoming(name, value, out);
+        match verdict {
+            Verdict::Keep => {}
+            Verdict::Replaced => self.service.counters.session_cookies_opened.add(1),
+            Verdict::Drop => self.service.counters.session_cookies_dropped.add(1),
         }
-    }
-
-    /// Whether a server could read one of the names where we read none: without `=`, or behind a comma, which was a
-    /// separator once (RFC 2965 §3.3.4) and is one to some servers still.
-    fn is_hidden_in(&self, name: &[u8], value: &[u8]) -> bool {
-        let is_ours = |text: &[u8]| self.names.iter().any(|known| known.as_bytes() == trim(text));
-        if name.is_empty() && is_ours(value) {
-            return true;
-        }
-        value.split(|&byte| byte == b',').skip(1).any(|part| {
-            let end = part.iter().position(|&byte| byte == b'=').unwrap_or(part.len());
-            is_ours(&part[..end])
-        })
+        verdict
     }
 
     /// Judges a session cookie of a response.
     pub(super) fn outgoing(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Verdict {
-        let counters = &self.service.counters;
-        let fits = name.len() + sealed_length(value.len()) <= COOKIE_BYTES_MAX;
-        if self.scheme == Scheme::Https && fits && self.seal(name, value, out) {
-            counters.session_cookies_sealed.add(1);
-            self.service.keys.sealed.set(self.service.keys.sealed.get() + 1);
-            return Verdict::Replaced;
-        }
-        if !fits {
-            tracing::debug!(length = value.len(), "a session cookie is too long to be sealed: it is dropped");
-        }
-        counters.session_cookies_withheld.add(1);
-        Verdict::Drop
-    }
-
-    fn seal(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
         let mut nonce = [0; NONCE_BYTES];
-        let Some(binding) = self.binding(name) else { return false };
-        // Without randomness nothing is sealed, and nothing leaves unsealed.
-        rand::fill(&mut nonce).is_ok() && self.keys.seal(binding, nonce, value, out)
+        let nonce = rand::fill(&mut nonce).ok().map(|()| nonce);
+        let verdict = self.cookies().outgoing(name, value, nonce, out);
+        if verdict == Verdict::Replaced {
+            self.service.counters.session_cookies_sealed.add(1);
+            self.service.keys.sealed.set(self.service.keys.sealed.get() + 1);
+        } else {
+            tracing::debug!(length = value.len(), "a session cookie does not leave: on HTTP, or too long");
+            self.service.counters.session_cookies_withheld.add(1);
+        }
+        verdict
     }
 }

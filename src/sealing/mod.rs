@@ -21,11 +21,13 @@
 //! Pure: time and randomness come as arguments, files are the caller's. Secrets have no `Debug` and are wiped.
 
 mod base64url;
+mod cookies;
 mod keys;
 mod problem;
 mod shared;
 mod value;
 
+pub use cookies::SiteCookies;
 pub use keys::{KEY_RANDOM_BYTES, Keys, OPENS_FOR, ROTATES_AFTER, SEALED_MAX, SEALS_AFTER};
 pub use problem::{KeyFileFlaw, KeyFileProblem};
 pub use shared::SharedKeys;

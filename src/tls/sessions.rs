@@ -66,6 +66,12 @@ pub struct SiteSessions {
 }
 
 impl SiteSessions {
+    /// What rustls seals sessions with; for fuzzing, which calls it as rustls does.
+    #[doc(hidden)]
+    pub fn tickets(&self) -> Arc<dyn ProducesTickets> {
+        Arc::clone(&self.tickets)
+    }
+
     /// What rustls stores sessions in; for benches, which call it as rustls does.
     #[doc(hidden)]
     pub fn storage(&self) -> Arc<dyn StoresServerSessions> {

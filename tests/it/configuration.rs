@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use rustls::HandshakeKind;
 
-use crate::harness::{Client, PROGRAM, Setup, Tls, Upstream, any_site, run_to_end, site};
+use crate::harness::{Client, PROGRAM, Server, Setup, Tls, Upstream, any_site, run_to_end, site};
 
 fn check(path: &Path) -> Output {
     run_to_end(Command::new(PROGRAM).arg("check").arg("-c").arg(path))
@@ -245,4 +245,20 @@ fn completions_and_the_man_page_are_printed() {
     let output = run_to_end(Command::new(PROGRAM).arg("man"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains(".TH portcullis"), "{text}");
+}
+
+/// What `check` proves is said at the start and after a reload; it keeps nothing from serving.
+#[test]
+fn what_is_proved_is_said_beside_serving() {
+    let upstream = Upstream::saying("served");
+    let one = site("one", &["one.test"], &upstream);
+    let rules = |names: [&str; 2]| {
+        let rule = |name: &str| format!("{{ name = \"{name}\", path = \"/x/*\" }}");
+        format!("{one}dispatch = [{}, {}]\n", rule(names[0]), rule(names[1]))
+    };
+    let mut server = Server::start(&rules(["first", "second"]));
+    let line = server.wait_for_line("never reached");
+    assert!(line.contains("WARN") && line.contains("rule \"second\" is never reached"), "{line}");
+    server.reload(&rules(["third", "fourth"]));
+    server.wait_for_line("rule \"fourth\" is never reached");
 }

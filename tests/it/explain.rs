@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::harness::{Client, Setup, Upstream, site};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -111,4 +113,55 @@ fn batch_answers_as_it_is_asked() {
     }
     drop(questions);
     assert!(child.wait().expect("it ends").success());
+}
+
+/// What the server logged is decided by `replay` as the server decided it.
+#[test]
+fn our_own_log_is_replayed() {
+    for (format, flags) in [("json", &[][..]), ("combined", &["--scheme", "http", "--host", "one.test"])] {
+        let upstream = Upstream::saying("served");
+        let sites = site("one", &["one.test"], &upstream) + "aliases = [\"www.one.test\"]\n";
+        let rule = |ssl: &str| {
+            format!("{sites}dispatch = [{{ name = \"logon\", path = \"/logon\", ssl = {ssl} }}]\n")
+        };
+        let log = format!("to = \"access.log\", format = \"{format}\"");
+        let mut server = Setup::new(&rule("true")).table("access_log", &log).start();
+        let (http, https) = (server.http(), server.https());
+        let mut client = Client::http(http);
+        for target in ["/", "/logon?a=\\\"b", "/logon", "/x/../logon"] {
+            client.get("one.test", target);
+        }
+        client.get("www.one.test", "/");
+        client.get("nobody.test", "/");
+        Client::https(https, "one.test").get("one.test", "/logon");
+        client.send("nonsense\r\n\r\n");
+        assert_eq!(client.response().status(), 400);
+        server.stop();
+
+        let directory = server.setup().directory().to_owned();
+        let new = directory.join("new.toml");
+        let old = server.configuration();
+        let text = std::fs::read_to_string(&old).expect("it is written");
+        std::fs::write(&new, text.replace("ssl = true", "ssl = \"any\"")).expect("writable");
+        let log = directory.join("access.log");
+        let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let (old, new, log) = (path(&old), path(&new), path(&log));
+        let replay = |config: &str| {
+            let arguments = ["replay", "-c", config, "--against", &old, "--json", &log];
+            let (code, out, errors) = portcullis(&[&arguments[..], flags].concat(), "");
+            let report: serde_json::Value =
+                serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{errors}"));
+            (
+                code,
+                report["requests"].clone(),
+                report["changed"].clone(),
+                report["unreadable"]["count"].clone(),
+            )
+        };
+        let counts = |code, changed: u64| (Some(code), 7.into(), changed.into(), 1.into());
+        assert_eq!(replay(&old), counts(0, 0), "{format}");
+        // By the combined format all of them came by http.
+        let changed = if format == "json" { 3 } else { 4 };
+        assert_eq!(replay(&new), counts(3, changed), "{format}");
+    }
 }

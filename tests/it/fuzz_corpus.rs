@@ -3,10 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+#[path = "../../fuzz/checks/cli_replay.rs"]
+mod cli_replay;
 #[path = "../../fuzz/checks/config.rs"]
 mod config;
 #[path = "../../fuzz/checks/dispatch_erlang.rs"]
 mod dispatch_erlang;
+#[path = "../../fuzz/checks/dispatch_host.rs"]
+mod dispatch_host;
 #[path = "../../fuzz/checks/dispatch_matcher.rs"]
 mod dispatch_matcher;
 #[path = "../../fuzz/checks/dispatch_pattern.rs"]
@@ -25,8 +29,14 @@ mod http1_response;
 mod http_cookies;
 #[path = "../../fuzz/checks/http_location.rs"]
 mod http_location;
+#[path = "../../fuzz/checks/http_told.rs"]
+mod http_told;
+#[path = "../../fuzz/checks/sealing_cookies.rs"]
+mod sealing_cookies;
 #[path = "../../fuzz/checks/tls_records.rs"]
 mod tls_records;
+#[path = "../../fuzz/checks/tls_ticket.rs"]
+mod tls_ticket;
 
 /// How many neighbours of each seed are tried.
 const MUTATIONS: u64 = 300;
@@ -34,8 +44,10 @@ const MUTATIONS: u64 = 300;
 type Check = fn(&[u8]);
 
 const CHECKS: &[(&str, Check)] = &[
+    ("cli_replay", cli_replay::check),
     ("config", config::check),
     ("dispatch_erlang", dispatch_erlang::check),
+    ("dispatch_host", dispatch_host::check),
     ("dispatch_matcher", dispatch_matcher::check),
     ("dispatch_pattern", dispatch_pattern::check),
     ("dispatch_written_path", dispatch_written_path::check),
@@ -45,7 +57,10 @@ const CHECKS: &[(&str, Check)] = &[
     ("http1_response", http1_response::check),
     ("http_cookies", http_cookies::check),
     ("http_location", http_location::check),
+    ("http_told", http_told::check),
+    ("sealing_cookies", sealing_cookies::check),
     ("tls_records", tls_records::check),
+    ("tls_ticket", tls_ticket::check),
 ];
 
 fn fuzz() -> &'static Path {
@@ -222,4 +237,29 @@ fn every_check_has_its_target_and_its_seeds() {
     for name in expected {
         assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
     }
+}
+
+#[test]
+fn lines_of_logs_hold_requests_or_none() {
+    run_corpus("cli_replay");
+}
+
+#[test]
+fn hosts_are_read_in_one_way() {
+    run_corpus("dispatch_host");
+}
+
+#[test]
+fn what_a_trusted_peer_says_has_one_meaning() {
+    run_corpus("http_told");
+}
+
+#[test]
+fn sealed_sessions_do_not_get_past() {
+    run_corpus("sealing_cookies");
+}
+
+#[test]
+fn tickets_open_to_what_went_in() {
+    run_corpus("tls_ticket");
 }

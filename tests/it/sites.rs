@@ -167,3 +167,49 @@ fn http_1_1_is_agreed_on() {
         assert_eq!(unknown, AlertDescription::NoApplicationProtocol);
     }
 }
+
+#[test]
+fn a_request_that_names_no_host_is_for_the_fallback_site() {
+    let (server, upstreams) = three();
+    let ask = |request: &str| {
+        let mut client = Client::http(server.http());
+        client.send(request);
+        client.response()
+    };
+    let page = ask("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!((page.status(), page.text()), (200, "rest".to_owned()));
+    let seen = upstreams[2].only_request();
+    assert_eq!((seen.field("host"), seen.field("x-forwarded-host")), (Some("rest.test"), Some("rest.test")));
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost:\r\n\r\n",
+        "GET / HTTP/1.0\r\nHost: one.test\r\nHost: one.test\r\n\r\n",
+    ] {
+        assert_eq!(ask(request).status(), 400, "{request}");
+    }
+    assert_eq!(ask("GET http://one.test/ HTTP/1.0\r\n\r\n").text(), "one");
+}
+
+#[test]
+fn without_a_name_nothing_is_redirected_to() {
+    let upstream = Upstream::saying("any");
+    let rules = "dispatch = [{ name = \"logon\", path = \"/logon\", ssl = true }]\n";
+    let ask = |server: &Server, target: &str| {
+        let mut client = Client::http(server.http());
+        client.send(format!("GET {target} HTTP/1.0\r\n\r\n"));
+        client.response()
+    };
+    let server = Server::start(&(site("any", &["*"], &upstream) + rules));
+    assert_eq!(ask(&server, "/").status(), 200);
+    assert_eq!(upstream.only_request().field("host"), Some(""));
+    assert_eq!(ask(&server, "/logon").status(), 400);
+    drop(server);
+
+    let server = Server::start(&(site("any", &["any.test", "*"], &upstream) + rules));
+    let expected = format!("https://any.test:{}/logon", server.https().port());
+    assert_eq!(ask(&server, "/logon").field("location"), Some(expected.as_str()));
+    drop(server);
+
+    let server = Server::start(&site("one", &["one.test"], &upstream));
+    assert_eq!(ask(&server, "/").status(), 404);
+}

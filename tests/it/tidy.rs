@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("metrics", &[]),
     ("access_log", &["http"]),
-    ("sealing", &[]),
+    ("sealing", &["http"]),
     ("config", &["access_log", "dispatch", "http", "sealing", "tls"]),
     // Shell.
     ("net", &["tls"]),

@@ -1,14 +1,18 @@
 //! All there is to tell about one request, gathered before it is shown.
 
+use std::net::IpAddr;
+
 use super::certificate::{self, InUse, SourceSeen};
 use super::decider::Decider;
-use super::url::Url;
-use crate::config::{self, Choice as _, HostPattern, Listen, ListenAddress, OutsidePort, WrittenAt};
+use super::url::{Header, Url};
+use crate::config::{
+    self, Choice as _, HostPattern, Listen, ListenAddress, OutsidePort, PathReading, WrittenAt,
+};
 use crate::dispatch::{
     Action, Binding, Explanation, Found, FoundBy, Handshake, Host, Place, Question, RedirectReason, Refusal,
-    SiteId, WantedBy,
+    SiteId, WantedBy, write_normalized,
 };
-use crate::http::Scheme;
+use crate::http::{self, BadTold, Scheme, Told};
 
 /// What is asked: a URL and what a client may say beside it.
 #[derive(Clone, Debug)]
@@ -19,6 +23,10 @@ pub struct Request {
     pub host: Option<String>,
     /// In place of the name a client takes from the URL; empty: it sends none.
     pub sni: Option<String>,
+    /// Who connects.
+    pub peer: Option<IpAddr>,
+    /// What it says of the visitor behind it.
+    pub forwarded: Vec<Header>,
 }
 
 impl Request {
@@ -48,9 +56,15 @@ pub struct Account<'a> {
     pub listener: Listener<'a>,
     /// Where the keys of `[listen]` are written.
     pub written_listen: &'a WrittenAt,
+    /// Who connects, when that was asked.
+    pub peer: Option<PeerSeen<'a>>,
+    /// The one it is decided for: the listener's, or what a trusted peer says.
+    pub scheme: Scheme,
+    /// Likewise.
+    pub authority: &'a str,
     /// None on http.
     pub handshake: Option<&'a HandshakeSeen<'a>>,
-    /// None when the handshake fails: no request is read then.
+    /// None when the handshake fails and no request is read, or when what a trusted peer says is refused.
     pub explanation: Option<Explanation<'a>>,
     /// The host's site, when there is one.
     pub site: Option<SiteSeen<'a>>,
@@ -70,6 +84,16 @@ pub enum Listener<'a> {
     Nowhere,
 }
 
+/// Whether the word of who connects counts.
+pub struct PeerSeen<'a> {
+    pub address: IpAddr,
+    pub trusted: bool,
+    /// Of `trusted_proxies`; none: nobody is trusted, by default.
+    pub place: Option<&'a Place>,
+    /// What it says; nothing of a stranger.
+    pub told: Result<(Option<Scheme>, Option<&'a str>), BadTold>,
+}
+
 /// What the TLS handshake comes to.
 pub struct HandshakeSeen<'a> {
     /// As the client sends it.
@@ -79,6 +103,20 @@ pub struct HandshakeSeen<'a> {
     pub sources: Vec<SourceSeen<'a>>,
     /// With the number of `site`, when there is one.
     chosen: Option<(SiteId, InUse)>,
+}
+
+impl Account<'_> {
+    /// The target that the site server gets, where it is not the one that came.
+    pub fn normalized(&self) -> Option<String> {
+        let site = self.site.as_ref()?.config;
+        if site.path_reading == PathReading::Raw {
+            return None;
+        }
+        let mut target = Vec::new();
+        // ASCII, since all else is escaped; but for the query, which is as it came.
+        write_normalized(self.request.url.target.as_bytes(), &mut target)
+            .then(|| String::from_utf8_lossy(&target).into_owned())
+    }
 }
 
 impl HandshakeSeen<'_> {
@@ -111,9 +149,18 @@ pub fn account<'a>(
     handshake: Option<&'a HandshakeSeen<'a>>,
 ) -> Account<'a> {
     let config = &decider.config;
+    let listener = listener(&config.listen, request);
+    let peer = peer(&listener, request);
+    let (scheme, host) = match peer.as_ref().map(|peer| &peer.told) {
+        Some(Ok(told)) => *told,
+        _ => (None, None),
+    };
     let mut account = Account {
         request,
-        listener: listener(&config.listen, request),
+        listener,
+        scheme: scheme.unwrap_or(request.url.scheme),
+        authority: host.unwrap_or(request.authority()),
+        peer,
         written_listen: &config.listen.written,
         handshake,
         explanation: None,
@@ -128,10 +175,13 @@ pub fn account<'a>(
         }
         Some(_) => return account,
     };
+    if matches!(&account.peer, Some(PeerSeen { told: Err(_), .. })) {
+        return account;
+    }
     let question = Question {
-        scheme: request.url.scheme,
+        scheme: account.scheme,
         handshake,
-        authority: request.authority().as_bytes(),
+        authority: account.authority.as_bytes(),
         method: request.method.as_bytes(),
         target: request.url.target.as_bytes(),
     };
@@ -163,6 +213,23 @@ pub fn shake<'a>(decider: &'a Decider, request: &'a Request) -> Option<Handshake
     let sources = sources.unwrap_or_default();
     let chosen = found.zip(site.ok()).map(|(number, site)| (number, InUse::of(site, &sources)));
     Some(HandshakeSeen { name, site, sources, chosen })
+}
+
+fn peer<'a>(listener: &Listener<'a>, request: &'a Request) -> Option<PeerSeen<'a>> {
+    let address = request.peer?;
+    let settings = match listener {
+        Listener::Found { listener, .. } | Listener::OtherPort { listener } => Some(&*listener.settings),
+        Listener::Nowhere => None,
+    };
+    let trusted = settings.is_some_and(|settings| settings.trusts(address));
+    let fields = request.forwarded.iter();
+    let fields: Vec<http::Header<'a>> =
+        fields.map(|field| http::Header { name: field.name, value: field.value.as_bytes() }).collect();
+    let told = if trusted { Told::read(&fields) } else { Ok(Told::default()) };
+    // A part of text, cut at commas and the like, is text.
+    let told = told.map(|told| (told.scheme, told.host.and_then(|host| std::str::from_utf8(host).ok())));
+    let place = settings.and_then(|settings| settings.written.get("trusted_proxies"));
+    Some(PeerSeen { address, trusted, place, told })
 }
 
 fn listener<'a>(listen: &'a Listen, request: &Request) -> Listener<'a> {
@@ -239,6 +306,9 @@ fn settings<'a>(listen: &'a Listen, site: &SiteSeen<'a>, explanation: &Explanati
     }
     if site.is_alias {
         add("alias", format!("{:?}", config.alias.word()), written);
+    }
+    if explanation.decision.action == Action::Forward && config.path_reading == PathReading::Normalized {
+        add("path_reading", format!("{:?}", config.path_reading.word()), written);
     }
     if let Action::Redirect(redirect) = explanation.decision.action {
         if redirect.reason == RedirectReason::Scheme && redirect.scheme == Scheme::Https {

@@ -98,7 +98,9 @@ mod tests {
         check("http\tother.example\t/", r#"{"action":"refuse","status":404}"#);
         check("https\tother.example\t/", r#"{"action":"refuse","status":421}"#);
         check("https\tplain.example\t/", r#"{"action":"refuse","site":"plain","status":421}"#);
-        check("http\t\t/", r#"{"action":"refuse","status":400}"#);
+        // As a request of HTTP/1.0 that names no host: there is no fallback site.
+        check("http\t\t/", r#"{"action":"refuse","status":404}"#);
+        check("http\ta b\t/", r#"{"action":"refuse","status":400}"#);
         check("http\texample.com\t/a\tb", r#"{"action":"refuse","site":"example","status":400}"#);
         check("http\texample.com\t", r#"{"action":"refuse","site":"example","status":400}"#);
     }

@@ -17,12 +17,28 @@ pub fn json(account: &Account<'_>, decider: &Decider) -> Value {
         "request".into(),
         json!({
             "method": request.method,
-            "scheme": request.url.scheme.as_str(),
-            "host": request.authority(),
+            "scheme": account.scheme.as_str(),
+            "host": account.authority,
             "target": request.url.target,
         }),
     );
     object.insert("listener".into(), listener(account));
+    if let Some(peer) = &account.peer {
+        let (scheme, host) = peer.told.as_ref().map_or((None, None), |told| *told);
+        let scheme = scheme.map(|scheme| scheme.as_str());
+        let told = json!({
+            "address": peer.address.to_string(),
+            "trusted": peer.trusted,
+            "scheme": scheme,
+            "host": host,
+        });
+        object.insert("peer".into(), placed(told, peer.place));
+        if let Err(bad) = peer.told {
+            let refused = json!({ "action": "refuse", "status": 400, "reason": bad.reason() });
+            object.insert("decision".into(), refused);
+            return Value::Object(object);
+        }
+    }
     if let Some(handshake) = account.handshake {
         let sources: Vec<Value> = handshake.sources.iter().map(source).collect();
         let (site, reason) = match handshake.site {
@@ -77,6 +93,9 @@ pub fn json(account: &Account<'_>, decider: &Decider) -> Value {
         let upstream = site.config.upstream.iter();
         let upstream = upstream.map(|one| placed(json!({ "address": one.text }), Some(&one.place)));
         object.insert("upstream".into(), upstream.collect());
+        if let Some(target) = account.normalized() {
+            object.insert("forwarded_target".into(), target.into());
+        }
     }
     Value::Object(object)
 }

@@ -63,7 +63,14 @@ pub(in crate::cli) fn decider() -> Decider {
 }
 
 fn request(url: &str) -> Request {
-    Request { url: Url::parse(url).expect(url), method: "GET".to_owned(), host: None, sni: None }
+    Request {
+        url: Url::parse(url).expect(url),
+        method: "GET".to_owned(),
+        host: None,
+        sni: None,
+        peer: None,
+        forwarded: Vec::new(),
+    }
 }
 
 fn with<T>(decider: &Decider, request: &Request, see: impl FnOnce(&Account<'_>) -> T) -> T {
@@ -219,4 +226,52 @@ fn a_port_the_system_chooses_is_said_to_be_one() {
     ] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+fn header(text: &str) -> super::url::Header {
+    super::url::Header::parse(text).expect(text)
+}
+
+#[test]
+fn the_word_of_a_trusted_peer_decides() {
+    let config = CONFIG
+        .replace("outside_http_port = 80\n", "outside_http_port = 80\ntrusted_proxies = [\"10.0.0.0/8\"]\n");
+    let decider = decider_of(&config);
+    let text = |request: &Request| with(&decider, request, |account| account.to_string());
+    let mut asked = request("http://inside:8080/logon");
+    asked.peer = "10.1.2.3".parse().ok();
+    asked.forwarded = vec![header("X-Forwarded-Proto: https"), header("x-forwarded-host: example.com")];
+    let said = text(&asked);
+    for part in [
+        "peer        10.1.2.3 is in trusted_proxies (site.toml:8:1)",
+        "→ the visitor came by https and asked for example.com",
+        "example.com → site \"example\"",
+        "→ https, as it came",
+        "decision    forward",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let object = with(&decider, &asked, |account| json(account, &decider));
+    assert_eq!(object["peer"]["trusted"], true);
+    assert_eq!(object["request"]["scheme"], "https");
+    assert_eq!(object["decision"]["rule"], "logon");
+
+    asked.forwarded.push(header("Forwarded: proto=http"));
+    assert!(text(&asked).contains("decision    refuse 400 forwarded_conflict"), "{}", text(&asked));
+    asked.peer = "192.0.2.1".parse().ok();
+    let said = text(&asked);
+    assert!(said.contains("192.0.2.1 is not in trusted_proxies"), "{said}");
+    assert!(said.contains("inside: no site has it"), "{said}");
+}
+
+#[test]
+fn the_target_that_is_forwarded_is_shown_where_it_is_another_one() {
+    let config = CONFIG.replace("name = \"closed\"\n", "name = \"closed\"\npath_reading = \"normalized\"\n");
+    let decider = decider_of(&config.replace("unmatched = \"not_found\"\n", ""));
+    let asked = request("http://closed.example:8080/a/../%62+%20?c=+");
+    let said = with(&decider, &asked, |account| account.to_string());
+    assert!(said.contains("path_reading = \"normalized\" (site.toml:"), "{said}");
+    assert!(said.contains("\n            as /b%20%20?c=+\n"), "{said}");
+    let object = with(&decider, &asked, |account| json(account, &decider));
+    assert_eq!(object["forwarded_target"], "/b%20%20?c=+");
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::account::{Account, HandshakeSeen, Listener, SiteSeen};
+use super::account::{Account, HandshakeSeen, Listener, PeerSeen, SiteSeen};
 use super::certificate::{self, Answer, SourceSeen, SourceState};
 use super::words;
 use crate::dispatch::{Action, Binding, Bound, Explanation, FoundBy, RuleId};
@@ -24,8 +24,13 @@ impl Display for Account<'_> {
             row(f, "", format_args!("Host: {host}"))?;
         }
         self.listener(f)?;
+        self.peer(f)?;
         if let Some(handshake) = self.handshake {
             self.handshake(f, handshake)?;
+        }
+        if let Some(PeerSeen { told: Err(bad), .. }) = &self.peer {
+            let said = words::bad_told(*bad);
+            return row(f, "decision", format_args!("refuse 400 {}: {said}", bad.reason()));
         }
         let Some(explanation) = &self.explanation else {
             return row(f, "decision", "no request is read: the handshake fails with unrecognized_name");
@@ -85,6 +90,30 @@ impl Account<'_> {
         }
     }
 
+    fn peer(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let place = peer.place.map_or_else(|| "default".to_owned(), words::at);
+        if !peer.trusted {
+            let text =
+                format!("{} is not in trusted_proxies ({place}): what it forwards is dropped", peer.address);
+            return row(f, "peer", text);
+        }
+        row(f, "peer", format_args!("{} is in trusted_proxies ({place})", peer.address))?;
+        for field in &self.request.forwarded {
+            row(f, "", format_args!("{}: {}", field.name, field.value))?;
+        }
+        match &peer.told {
+            Ok((None, None)) => row(f, "", "→ it says neither scheme nor host"),
+            Ok((scheme, host)) => {
+                let scheme = scheme.map(|scheme| format!("came by {}", scheme.as_str()));
+                let host = host.as_ref().map(|host| format!("asked for {host}"));
+                let said: Vec<String> = [scheme, host].into_iter().flatten().collect();
+                row(f, "", format_args!("→ the visitor {}", said.join(" and ")))
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
     fn is_written(&self, scheme: Scheme) -> bool {
         self.written_listen.get(scheme.as_str()).is_some()
     }
@@ -130,7 +159,7 @@ impl Account<'_> {
 
     fn host(&self, f: &mut Formatter<'_>, explanation: &Explanation<'_>) -> fmt::Result {
         let Some(host) = &explanation.host else {
-            return row(f, "host", format_args!("\"{}\" is no host", self.request.authority()));
+            return row(f, "host", format_args!("\"{}\" is no host", self.authority));
         };
         let Some(site) = &self.site else {
             return row(
@@ -224,7 +253,7 @@ impl Account<'_> {
             let why =
                 words::wanted_why(wanted.by, explanation.decision.rule.is_some(), site.config.unmatched);
             row(f, "scheme", why)?;
-            let came = self.request.url.scheme;
+            let came = self.scheme;
             let said = match wanted.scheme {
                 _ if wanted.unavailable => {
                     format!("→ as it came, {}: the other scheme is not served here", came.as_str())
@@ -257,7 +286,7 @@ impl Account<'_> {
                 redirect.write_location(&mut location);
                 let location = String::from_utf8_lossy(&location);
                 row(f, "decision", format_args!("redirect {} to {location}", redirect.status))?;
-                row(f, "", format_args!("because {}", words::redirect_why(redirect, request.url.scheme)))?;
+                row(f, "", format_args!("because {}", words::redirect_why(redirect, self.scheme)))?;
                 row(f, "", words::redirect_status_why(redirect, &request.method))?;
                 if redirect.port == Some(0) {
                     row(f, "", "port 0 stands for the port the system chooses when it listens")?;
@@ -269,6 +298,9 @@ impl Account<'_> {
 
     fn servers(&self, f: &mut Formatter<'_>, explanation: &Explanation<'_>) -> fmt::Result {
         let (Action::Forward, Some(site)) = (&explanation.decision.action, &self.site) else { return Ok(()) };
+        if let Some(target) = self.normalized() {
+            row(f, "", format_args!("as {target}"))?;
+        }
         for (index, upstream) in site.config.upstream.iter().enumerate() {
             let label = if index == 0 { "upstream" } else { "" };
             row(f, label, format_args!("{} ({})", upstream.text, words::at(&upstream.place)))?;

@@ -46,12 +46,16 @@ pub fn absolute_form(target: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(end)
 }
 
-/// `--header`: the fields that have a meaning here.
+/// `--header`: a field that has a meaning here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Header {
-    /// What stands in place of the URL's host.
-    Host(String),
+pub struct Header {
+    /// One of [`HEADERS`], as spelled there.
+    pub name: &'static str,
+    pub value: String,
 }
+
+/// What stands in place of the URL's host, and what a trusted proxy says.
+const HEADERS: [&str; 4] = ["Host", "Forwarded", "X-Forwarded-Proto", "X-Forwarded-Host"];
 
 impl Header {
     /// # Errors
@@ -60,12 +64,17 @@ impl Header {
         let Some((name, value)) = text.split_once(':') else {
             return Err("a field is written \"Name: value\"".to_owned());
         };
-        if !name.eq_ignore_ascii_case("host") {
-            return Err(format!(
-                "\"{name}\" decides nothing; only \"Host\" does, beside the method and the URL"
-            ));
+        match HEADERS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            Some(name) => Ok(Header { name, value: value.trim_matches([' ', '\t']).to_owned() }),
+            None => Err(format!(
+                "\"{name}\" decides nothing; only \"Host\" does, beside the method and the URL, and what \
+                 a trusted --peer says in \"Forwarded\", \"X-Forwarded-Proto\" and \"X-Forwarded-Host\""
+            )),
         }
-        Ok(Header::Host(value.trim_matches([' ', '\t']).to_owned()))
+    }
+
+    pub fn is_host(&self) -> bool {
+        self.name == "Host"
     }
 }
 
@@ -120,8 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn only_host_is_a_header_here() {
-        assert_eq!(Header::parse("host:  a.example "), Ok(Header::Host("a.example".to_owned())));
+    fn only_what_decides_is_a_header_here() {
+        let host = Header { name: "Host", value: "a.example".to_owned() };
+        assert_eq!(Header::parse("host:  a.example "), Ok(host));
+        assert!(Header::parse("x-forwarded-proto: https").is_ok_and(|header| !header.is_host()));
         assert!(Header::parse("Cookie: a=b").expect_err("no meaning").contains("only \"Host\""));
         assert!(Header::parse("Host").is_err());
     }

@@ -6,7 +6,7 @@ use crate::dispatch::{
     Element, FoundBy, Mismatch, Place, Redirect, RedirectReason, Refusal, Rule, Ssl, Unmatched, WantedBy,
     written_path,
 };
-use crate::http::Scheme;
+use crate::http::{BadTold, Scheme};
 
 /// `file:line:column`
 pub fn at(place: &Place) -> String {
@@ -127,6 +127,14 @@ pub fn redirect_status_why(redirect: &Redirect<'_>, method: &str) -> String {
     match redirect.status {
         307 | 308 => format!("{lasting}; {method} stays {method}"),
         _ => lasting.to_owned(),
+    }
+}
+
+pub fn bad_told(bad: BadTold) -> &'static str {
+    match bad {
+        BadTold::Scheme => "the peer names a scheme that is neither http nor https",
+        BadTold::Conflict => "Forwarded and X-Forwarded-* say two things",
+        BadTold::Malformed => "Forwarded is not as RFC 7239 has it",
     }
 }
 

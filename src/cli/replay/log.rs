@@ -177,6 +177,10 @@ fn request_line(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 fn json(line: &[u8]) -> Result<Logged, Unreadable> {
     let mut object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(line).map_err(|error| Unreadable::Json(error.to_string()))?;
+    // As our log writes what could not be read.
+    if object.get("method").is_some_and(serde_json::Value::is_null) {
+        return Err(Unreadable::NoRequest);
+    }
     let mut text = |key: &'static str| match object.remove(key) {
         Some(serde_json::Value::String(text)) => Ok(Some(text)),
         None | Some(serde_json::Value::Null) => Ok(None),

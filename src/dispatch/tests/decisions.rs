@@ -252,7 +252,10 @@ fn refuses_hosts_that_are_none_or_nobodys() {
     for (scheme, host, expected) in [
         (Scheme::Http, "other.example", "refuse 404 no-site"),
         (Scheme::Https, "other.example", "refuse 421 no-site"),
-        (Scheme::Http, "", "refuse 400 host-empty"),
+        // Nobody is asked for by HTTP/1.0, and there is no fallback site.
+        (Scheme::Http, "", "refuse 404 no-site"),
+        (Scheme::Https, "", "refuse 421 no-site"),
+        (Scheme::Http, ":80", "refuse 400 host-empty"),
         (Scheme::Https, "a b", "refuse 400 host-byte"),
         (Scheme::Http, "example.com@evil.com", "refuse 400 host-byte"),
         (Scheme::Http, "example.com/evil", "refuse 400 host-byte"),

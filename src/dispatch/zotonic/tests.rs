@@ -178,7 +178,9 @@ proptest! {
         path.push(Element::Pattern { name: "p".to_owned(), pattern });
         let place = Place { file: here(), line: 1, column: 1 };
         let rule = Rule { name, path, ssl: Some(Ssl::Any), place };
-        let expected = vec![(rule.name.clone(), rule.path.clone(), rule.ssl)];
+        // Names are for people: an empty one is none.
+        let name = if rule.name.is_empty() { "unnamed".to_owned() } else { rule.name.clone() };
+        let expected = vec![(name, rule.path.clone(), rule.ssl)];
         prop_assert_eq!(from_toml(&to_toml(&[rule])), expected);
     }
 

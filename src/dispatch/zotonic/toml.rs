@@ -8,7 +8,7 @@ use super::super::written_path::{self, Written};
 /// Writes `dispatch = [ … ]` for a `[[site]]`, one rule a line, a comment where the next file begins.
 ///
 /// A rule that the configuration has no words for (see [`written_path::write`]) becomes a comment that
-/// says so and why.
+/// says so and why. One with an empty name becomes `unnamed`.
 pub fn to_toml(rules: &[Rule]) -> String {
     let mut text = String::from("dispatch = [\n");
     let mut file: Option<&Path> = None;
@@ -42,7 +42,8 @@ fn add_rule(text: &mut String, rule: &Rule) {
         return;
     };
     text.push_str("  { name = ");
-    add_string(text, &rule.name);
+    // The atom '' is a name in Erlang; here names are for people.
+    add_string(text, if rule.name.is_empty() { "unnamed" } else { &rule.name });
     text.push_str(", path = ");
     match path {
         Written::Path(path) => add_string(text, &path),
