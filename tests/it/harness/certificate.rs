@@ -1,6 +1,7 @@
 //! Certificates of the cases' own, and digests to know content by.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
@@ -48,6 +49,8 @@ impl Issued {
     }
 }
 
+static NUMBER: AtomicU32 = AtomicU32::new(1);
+
 /// One that issues certificates to clients and servers.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -55,6 +58,9 @@ impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::new(vec![]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Each its own name: of two with the same one a client's certificate could be the other's by its issuer.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        params.distinguished_name.push(DnType::CommonName, format!("authority {number}"));
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().expect("a P-256 key");
