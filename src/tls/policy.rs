@@ -166,12 +166,13 @@ impl Policy {
         Ok(Policy { settings, provider, fingerprint })
     }
 
-    /// TLS 1.3 and 1.2 with these protocols, everything else as it is by default.
-    #[cfg(test)]
-    pub(crate) fn speaking(versions: Versions, alpn: &[&str]) -> Policy {
+    /// These versions with these protocols, everything else as it is by default: for tests and benches.
+    #[doc(hidden)]
+    pub fn speaking(versions: Versions, alpn: &[&str]) -> Policy {
         let alpn = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         let settings = PolicySettings { versions, alpn, ..PolicySettings::default() };
-        Policy::new(settings, &Arc::new(rustls::crypto::aws_lc_rs::default_provider())).unwrap()
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Policy::new(settings, &provider).expect("names of protocols")
     }
 
     pub fn settings(&self) -> &PolicySettings {
@@ -206,9 +207,7 @@ impl Policy {
 impl Default for Policy {
     /// TLS 1.3 and 1.2, `http/1.1`, no client certificates: what certificates are tried with.
     fn default() -> Policy {
-        let settings = PolicySettings { alpn: vec![b"http/1.1".to_vec()], ..PolicySettings::default() };
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Policy::new(settings, &provider).expect("http/1.1 is a protocol name")
+        Policy::speaking(Versions::default(), &["http/1.1"])
     }
 }
 
