@@ -37,6 +37,9 @@ pub fn config(
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Known(certificate.clone())))
         .with_no_client_auth();
+    if matches!(arrival, Arrival::Http2 { .. }) {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
     config.resumption = match arrival {
         Arrival::ResumedHandshake => Resumption::store(Arc::new(Tickets::default())),
         _ => Resumption::disabled(),

@@ -10,6 +10,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind};
 
+use crate::http2::{Http2, Request};
 use crate::response::{Fault, Response};
 use crate::workload::Answer;
 
@@ -35,6 +36,8 @@ pub enum Failure {
     Cut,
     /// Nothing moved for too long.
     Stalled,
+    /// The server does not speak HTTP/2.
+    NoHttp2,
     /// The handshake was of another kind than the workload asks for.
     Handshake(Option<HandshakeKind>),
 }
@@ -47,6 +50,7 @@ impl fmt::Display for Failure {
             Failure::Response(fault) => write!(out, "response: {fault:?}"),
             Failure::Cut => write!(out, "closed in the middle of a handshake or response"),
             Failure::Stalled => write!(out, "no progress for 10 s"),
+            Failure::NoHttp2 => write!(out, "the server does not offer h2"),
             Failure::Handshake(kind) => write!(out, "unexpected handshake: {kind:?}"),
         }
     }
@@ -81,6 +85,8 @@ pub struct Connection {
     pub close_notified: bool,
     tls: Option<Box<ClientConnection>>,
     response: Response,
+    /// The protocol it speaks when it is not HTTP/1.1.
+    pub http2: Option<Box<Http2>>,
     pending: Vec<u8>,
 }
 
@@ -113,6 +119,7 @@ impl Connection {
             close_notified: false,
             tls: tls.transpose().map_err(Failure::Tls)?,
             response: Response::default(),
+            http2: None,
             pending: Vec::new(),
         })
     }
@@ -126,11 +133,34 @@ impl Connection {
         self.began = began;
         self.response.reset();
         self.stage = Stage::Waiting;
-        match &mut self.tls {
-            Some(tls) => tls.writer().write_all(request)?,
-            None => self.pending.extend_from_slice(request),
-        }
+        self.write(request)?;
         self.flush()
+    }
+
+    /// Sends so many requests at once over HTTP/2.
+    pub fn send_http2(&mut self, request: &Request, count: usize, began: Instant) -> Result<(), Failure> {
+        self.began = began;
+        self.stage = Stage::Waiting;
+        let http2 = self.http2.get_or_insert_default();
+        let mut out = Vec::new();
+        for _ in 0..count {
+            http2.send(request, began, &mut out);
+        }
+        self.write(&out)?;
+        self.flush()
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match &mut self.tls {
+            Some(tls) => tls.writer().write_all(bytes)?,
+            None => self.pending.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    /// What TLS settled on.
+    pub fn is_http2(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.alpn_protocol() == Some(b"h2"))
     }
 
     /// Moves what can be moved. The caller looks at `stage` afterwards. When a handshake has just ended
@@ -204,6 +234,14 @@ impl Connection {
     }
 
     fn plain(&mut self, bytes: &[u8], due: &Answer) -> Result<(), Failure> {
+        if let Some(http2) = &mut self.http2 {
+            let mut out = Vec::new();
+            http2.feed(bytes, due, &mut out).map_err(Failure::Response)?;
+            if http2.is_idle() {
+                self.stage = Stage::Idle;
+            }
+            return self.write(&out);
+        }
         if self.stage != Stage::Waiting {
             return Err(Failure::Response(Fault::Extra));
         }

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, HandshakeKind};
 
 use crate::connection::{Connection, Failure, Scratch, Stage};
 use crate::histogram::Histogram;
+use crate::http2;
 use crate::workload::{Answer, Arrival, Pace};
 
 /// Connections on their way at a time: no server's accept queue may decide the outcome.
@@ -28,6 +29,8 @@ pub struct Plan {
     pub target: SocketAddr,
     pub tls: Option<Arc<ClientConfig>>,
     pub request: Vec<u8>,
+    /// The same for HTTP/2.
+    pub http2: http2::Request,
     pub answer: Answer,
     pub arrival: Arrival,
     pub pace: Pace,
@@ -225,6 +228,12 @@ impl Load {
             return self.fail(index, &failure);
         }
         let closes = self.plan.arrival.closes();
+        if connection.http2.is_some() {
+            return match connection.stage {
+                Stage::Ended => self.fail(index, &Failure::Cut),
+                _ => self.answered_http2(index),
+            };
+        }
         match (before, connection.stage) {
             (Stage::Connecting | Stage::Handshaking, Stage::Idle) => self.opened(index),
             (Stage::Connecting | Stage::Handshaking, Stage::Ended) => self.fail(index, &Failure::Cut),
@@ -259,6 +268,12 @@ impl Load {
         if !right {
             return self.fail(index, &Failure::Handshake(kind));
         }
+        if let Arrival::Http2 { streams } = self.plan.arrival {
+            return match connection.is_http2() {
+                true => self.send_http2(index, streams),
+                false => self.fail(index, &Failure::NoHttp2),
+            };
+        }
         if let Pace::PerSecond(_) = self.plan.pace {
             if let Err(failure) = connection.flush() {
                 return self.fail(index, &failure);
@@ -280,6 +295,34 @@ impl Load {
         if let Some(connection) = &slot.connection {
             self.tally.requests += 1;
             self.tally.latency.add(connection.began.elapsed());
+        }
+    }
+
+    /// Counts what was answered and asks as often again.
+    fn answered_http2(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let Some(http2) = slot.connection.as_mut().and_then(|connection| connection.http2.as_mut()) else {
+            return;
+        };
+        let done = std::mem::take(&mut http2.done);
+        if done.is_empty() {
+            return;
+        }
+        if !std::mem::replace(&mut slot.answered, true) {
+            self.unanswered -= 1;
+        }
+        self.tally.requests += done.len() as u64;
+        let now = Instant::now();
+        done.iter().for_each(|began| self.tally.latency.add(now.saturating_duration_since(*began)));
+        self.send_http2(index, done.len());
+    }
+
+    fn send_http2(&mut self, index: usize, count: usize) {
+        let Some(connection) = &mut self.slots[index].connection else {
+            return;
+        };
+        if let Err(failure) = connection.send_http2(&self.plan.http2, count, Instant::now()) {
+            self.fail(index, &failure);
         }
     }
 
@@ -358,6 +401,7 @@ mod tests {
             target: upstream.address,
             tls: None,
             request: format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes(),
+            http2: http2::Request::new(&[]),
             answer: Answer::Body(5000),
             arrival: Arrival::Http,
             pace,

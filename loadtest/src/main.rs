@@ -10,6 +10,7 @@ mod certificates;
 mod client_tls;
 mod connection;
 mod histogram;
+mod http2;
 mod load;
 mod machine;
 mod measure;

@@ -18,6 +18,8 @@ pub enum Fault {
     Location(String),
     /// Bytes after the end of the response.
     Extra,
+    /// HTTP/2: a frame of this type, RST_STREAM or GOAWAY.
+    Reset(u8),
 }
 
 /// A response as it arrives; reused from request to request.

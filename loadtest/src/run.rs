@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::certificates::Pair;
 use crate::client_tls;
+use crate::http2;
 use crate::load::{Load, Plan, Tally, Until};
 use crate::measure::{self, Cpu, Reading};
 use crate::servers::{Running, Server, Surroundings};
@@ -105,6 +106,7 @@ fn plan(workload: &Workload, connections: usize, running: &Running, pair: &Pair)
         target: if tls.is_some() { running.https } else { running.http },
         tls,
         request: request(workload),
+        http2: request_http2(workload),
         answer: workload.answer,
         arrival: workload.arrival,
         pace: workload.pace,
@@ -112,22 +114,27 @@ fn plan(workload: &Workload, connections: usize, running: &Running, pair: &Pair)
     })
 }
 
-/// A request as a browser writes it, near enough.
+/// What a browser says in each request, near enough.
+const FIELDS: [(&str, &str); 5] = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.5"),
+    ("Accept-Encoding", "gzip, deflate, br"),
+    ("Cookie", "z_sid=5cA4kqTn2uMBrWfE0dYxVb; theme=light"),
+];
+
 fn request(workload: &Workload) -> Vec<u8> {
-    format!(
-        "GET {} HTTP/1.1\r\n\
-         Host: {}\r\n\
-         User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
-         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-         Accept-Language: en-GB,en;q=0.5\r\n\
-         Accept-Encoding: gzip, deflate, br\r\n\
-         Cookie: z_sid=5cA4kqTn2uMBrWfE0dYxVb; theme=light\r\n\
-         {}\r\n",
-        workload.path,
-        crate::HOST,
-        if workload.arrival.closes() { "Connection: close\r\n" } else { "" },
-    )
-    .into_bytes()
+    let fields: String = FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let close = if workload.arrival.closes() { "Connection: close\r\n" } else { "" };
+    let (path, host) = (workload.path, crate::HOST);
+    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}{close}\r\n").into_bytes()
+}
+
+fn request_http2(workload: &Workload) -> http2::Request {
+    let names = FIELDS.map(|(name, _)| name.to_lowercase());
+    let mut fields = vec![(":authority", crate::HOST), (":path", workload.path)];
+    fields.extend(names.iter().map(String::as_str).zip(FIELDS.map(|(_, value)| value)));
+    http2::Request::new(&fields)
 }
 
 fn sample(workload: &Workload, warm_up: &Tally, tally: &Tally, cpu: Cpu, window: Duration) -> Sample {

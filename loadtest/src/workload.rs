@@ -16,6 +16,8 @@ pub enum Arrival {
     Http,
     /// HTTPS, connections kept: one handshake before the measuring begins.
     Https,
+    /// HTTP/2 over TLS, connections kept, so many requests at a time on each.
+    Http2 { streams: usize },
     /// HTTPS, a connection per request, nothing remembered.
     FullHandshake,
     /// The same with X25519MLKEM768 in place of X25519.
@@ -31,7 +33,7 @@ impl Arrival {
 
     /// One connection per request?
     pub fn closes(self) -> bool {
-        !matches!(self, Arrival::Http | Arrival::Https)
+        !matches!(self, Arrival::Http | Arrival::Https | Arrival::Http2 { .. })
     }
 }
 
@@ -77,6 +79,14 @@ const KEPT: Workload = Workload {
     arrival: Arrival::Https,
     pace: Pace::Closed,
     certificate: Certificate::P256,
+};
+
+const HTTP2: Workload = Workload {
+    name: "http2-100",
+    title: "HTTP/2, 100 B, 8 connections of 32 streams",
+    connections: 8,
+    arrival: Arrival::Http2 { streams: 32 },
+    ..KEPT
 };
 
 const HANDSHAKE: Workload = Workload {
@@ -127,6 +137,15 @@ pub const WORKLOADS: &[Workload] = &[
         answer: Answer::Body(1_048_576),
         connections: 16,
         ..KEPT
+    },
+    HTTP2,
+    Workload {
+        name: "http2-64k",
+        title: "HTTP/2, 64 KiB, 8 connections of 8 streams",
+        path: "/bytes/65536",
+        answer: Answer::Body(65_536),
+        arrival: Arrival::Http2 { streams: 8 },
+        ..HTTP2
     },
     HANDSHAKE,
     Workload {

@@ -260,8 +260,8 @@ async fn forward(service: &Service, stream: &Stream, forward: Forward, input: &m
     }
 }
 
-/// Reads and drops what the client still sends, for a while.
-async fn linger(service: &Service, stream: &Stream, mut input: Buffer) {
+/// Ends our side, then reads and drops what the client still sends, for a while.
+pub(super) async fn linger(service: &Service, stream: &Stream, mut input: Buffer) {
     stream.socket().finish();
     let until = service.local.clock.after(LINGER);
     let mut left = LINGER_BYTES_MAX;

@@ -317,6 +317,8 @@ fn a_websocket_passes_through_a_stream() {
             .uri("https://a.test/chat")
             .extension(Protocol::from_static("websocket"))
             .header("sec-websocket-version", "13")
+            // Not one of HTTP/2: ours is the only one behind.
+            .header("sec-websocket-key", "of-the-client")
             .header("sec-websocket-protocol", "chat")
             .body(())
             .expect("a request");

@@ -1,7 +1,7 @@
 //! Clients of HTTP/2 that keep us busy for nothing, frame by frame: they are sent away, and nobody else notices.
 
 use crate::harness::http2::{PREFACE, frame, get_fields, goaway};
-use crate::harness::{Client, Server, Setup, Tls, Upstream, any_site, serve};
+use crate::harness::{Client, Server, Setup, Tls, Upstream, any_site, response_with, serve};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -157,4 +157,37 @@ fn windows_of_nothing_hold_a_bounded_amount() {
     // Each stream is given up after `body_idle`; the connection lives.
     client.send(frame(PING, 0, 0, &[7; 8]));
     server.stop();
+}
+
+/// A hundred whole responses and a window of one octet: what was begun has a deadline, too.
+#[test]
+fn windows_of_one_octet_are_not_waited_for_for_ever() {
+    let body = vec![b'x'; 60_000];
+    let upstream = Upstream::answering(response_with(&body));
+    let timeouts = "body_idle = \"1s\", keep_alive = \"2s\"";
+    let server = Setup::new(&any_site(&upstream)).timeouts(timeouts).start();
+    let (before, _) = server.memory_kib();
+    let mut client = connect(&server);
+    // SETTINGS_INITIAL_WINDOW_SIZE = 1.
+    client.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]));
+    for number in 0..100u32 {
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &get_fields("a.test")));
+    }
+    let received = client.read_to_any_end();
+    let (_, peak) = server.memory_kib();
+    assert!(peak < before + 32 * 1024, "{before} KiB before, {peak} KiB at its peak");
+    assert_eq!(frames(&received, RST_STREAM), 100, "each is taken back");
+    // The octet each of them had room for.
+    assert_eq!(frames(&received, DATA), 100);
+}
+
+/// How many frames of this type there are.
+fn frames(mut bytes: &[u8], kind: u8) -> usize {
+    let mut count = 0;
+    while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        count += usize::from(head[3] == kind);
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    count
 }

@@ -21,6 +21,7 @@ mod fleet;
 mod fuzz_corpus;
 mod handshakes;
 mod http2;
+mod http2_clients;
 mod http2_floods;
 mod lifecycle;
 mod limits;

@@ -87,6 +87,7 @@ impl Server {
                 Some("it hands out too few tickets to resume each time")
             }
             (Kind::Hitch, Arrival::Http) => Some("speaks no HTTP"),
+            (Kind::Hitch, Arrival::Http2 { .. }) => Some("its backend here speaks no HTTP/2"),
             (kind, Arrival::FullHandshakePostQuantum)
                 if kind != Kind::Portcullis && !self.is_post_quantum() =>
             {

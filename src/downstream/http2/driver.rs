@@ -46,6 +46,14 @@ enum ReceiveEnd {
     Flood(Flood),
 }
 
+/// What follows the last frame.
+pub(super) enum Farewell {
+    /// The client was told to go and may not have stopped sending: a close at once would reset the connection before
+    /// it has read why.
+    Linger,
+    Close,
+}
+
 enum Protocol {
     Greeting(Handshake<Transport, Buffer>),
     Open(Connection<Transport, Buffer>),
@@ -72,8 +80,9 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
         Driver { service, stream, shared, pipe, transport: Some(transport), serve_stream }
     }
 
-    pub(super) async fn run(mut self) {
-        let Some(transport) = self.transport.take() else { return };
+    /// Works until the connection has ended; what is left is to close it.
+    pub(super) async fn run(mut self) -> Farewell {
+        let Some(transport) = self.transport.take() else { return Farewell::Close };
         let limits = self.service.serving().limits;
         let mut builder = Builder::new();
         builder
@@ -90,13 +99,15 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
         let mut send = pin!(self.send(&sending));
         let mut receiving = true;
         let mut goodbye = Goodbye::No;
+        let sent_away = Cell::new(false);
         let until_ended = poll_fn(|context| {
             self.shared.waker.set(Some(context.waker().clone()));
             loop {
                 self.say_goodbye(&mut protocol, &mut goodbye);
-                self.work(&mut protocol, context);
+                self.work(&mut protocol, &sent_away, context);
                 if receiving && let Poll::Ready(end) = receive.as_mut().poll(context) {
                     receiving = false;
+                    sent_away.set(sent_away.get() || matches!(end, ReceiveEnd::Slow | ReceiveEnd::Flood(_)));
                     self.received_all(&end, &mut protocol);
                     continue;
                 }
@@ -116,7 +127,8 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
         until_ended.await;
         // Streams that are left see the end when the protocol goes.
         drop(protocol);
-        self.stream.finish(self.service.local.clock.after(FLUSH)).await;
+        self.stream.say_goodbye(self.service.local.clock.after(FLUSH)).await;
+        if sent_away.get() { Farewell::Linger } else { Farewell::Close }
     }
 
     /// Takes the connection to its end when there is a reason.
@@ -129,7 +141,7 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
     }
 
     /// Lets the protocol read, hand out streams, and write.
-    fn work(&self, protocol: &mut Protocol, context: &mut Context<'_>) {
+    fn work(&self, protocol: &mut Protocol, sent_away: &Cell<bool>, context: &mut Context<'_>) {
         loop {
             *protocol = match protocol {
                 Protocol::Ended => return,
@@ -147,6 +159,7 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
                     }
                     Poll::Ready(Some(Err(error))) => {
                         tracing::debug!(%error, "an HTTP/2 connection ended");
+                        sent_away.set(!error.is_remote() && !error.is_io());
                         if error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && !error.is_remote() {
                             self.service.counters.http2_floods.add(1);
                         }

@@ -11,11 +11,14 @@
 //! same `plan` as a request of HTTP/1.1 and runs the same exchange; only how heads and bodies are handed over
 //! differs (`body`, `responder`).
 //!
-//! What a client can make a connection hold: request bodies up to `CONNECTION_WINDOW`, and for each of `STREAMS_MAX`
-//! streams one block of a response on its way from the site server and one that waits for the client's window. What
-//! it can make us do without asking for anything is metered (`meter`), besides the crate's own defences.
+//! What a client can make a connection hold is bounded by 32 MiB (27 measured, `tests/it/http2_floods.rs`): request bodies up
+//! to `CONNECTION_WINDOW` (1 MiB), and for each of `STREAMS_MAX` streams (100) its state, the request behind it and one
+//! block of a response (136 KiB) that waits for the client's window; no more is read from the site server before that has
+//! its place there, and none waits longer than `body_idle`. What it can make us do without asking for anything is
+//! metered (`meter`), besides the crate's own defences.
 //!
-//! Set aside: priorities (RFC 9218). The crate sends what streams have in turn, and lets nobody have a say in that.
+//! Set aside: priorities (RFC 9218). The crate sends what streams have in turn, and lets nobody have a say in that; the
+//! `priority` field goes on to the site server, and PRIORITY_UPDATE is read and means nothing.
 
 mod body;
 mod driver;
@@ -35,9 +38,10 @@ use http::Request;
 
 use super::Visitor;
 use super::contained::contained;
+use super::http1::linger;
 use super::service::Service;
 use crate::net::{Buffer, Stream};
-use driver::Driver;
+use driver::{Driver, Farewell};
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(service: &Rc<Service>, stream: &Stream, visitor: Visitor) {
@@ -49,7 +53,11 @@ pub(super) async fn serve(service: &Rc<Service>, stream: &Stream, visitor: Visit
     let driver = Driver::new(service, stream, &shared, serve_stream);
     service.counters.http2_connections.add(1);
     // Boxed: connections of the other version have no use for the room.
-    Box::pin(driver.run()).await;
+    let farewell = Box::pin(driver.run()).await;
+    match farewell {
+        Farewell::Linger => service.local.futures.place(|| linger(service, stream, Buffer::default())).await,
+        Farewell::Close => stream.socket().finish(),
+    }
 }
 
 /// What a connection and its streams share.

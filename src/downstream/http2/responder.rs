@@ -93,8 +93,20 @@ impl Responder for Http2Responder<'_> {
             }
         }
         if !bytes.is_empty() {
-            self.room(bytes.len()).await?;
-            self.with_body(|body| body.send_data(std::mem::take(bytes), ends))?;
+            // What the client's window has no place for is waited for here, the end of a response, too: so one block
+            // is held at most, and a window that stays closed has a deadline.
+            let length = bytes.len();
+            let fits = self.with_body(|body| {
+                body.reserve_capacity(length);
+                Ok(body.capacity() >= length)
+            })?;
+            self.with_body(|body| body.send_data(std::mem::take(bytes), ends && fits))?;
+            if !(last && fits) {
+                self.room().await?;
+                if ends {
+                    self.with_body(|body| body.send_data(Buffer::default(), true))?;
+                }
+            }
         } else if ends {
             self.with_body(|body| body.send_data(Buffer::default(), true))?;
         }
@@ -128,14 +140,14 @@ impl Http2Responder<'_> {
         Ok(())
     }
 
-    /// Waits until the client takes more: what was given before has its place in the window then.
-    async fn room(&self, wanted: usize) -> io::Result<()> {
+    /// Waits until the client's window has a place for more than what was given before.
+    async fn room(&self) -> io::Result<()> {
         let room = within(&self.service.local, self.idle, |context| {
             let mut sending = self.sending.borrow_mut();
             let Sending::Body(body) = &mut *sending else {
                 return Poll::Ready(false);
             };
-            body.reserve_capacity(wanted);
+            body.reserve_capacity(1);
             loop {
                 if body.capacity() > 0 {
                     return Poll::Ready(true);

@@ -30,6 +30,7 @@ use crate::upstream::Connection;
 
 /// Octets of a `Sec-WebSocket-Key` before they are encoded (RFC 6455 §4.1).
 const KEY_BYTES: usize = 16;
+const KEY_FIELD: &str = "sec-websocket-key";
 
 /// Serves one request to its end, or until the client takes it back.
 pub(super) async fn serve(
@@ -67,12 +68,13 @@ fn plan(service: &Service, visitor: &Visitor, parts: &Parts, ends: bool) -> Plan
         let head_only = parts.method == Method::HEAD;
         Plan::Answer(Answer::failed(service, told, refused.status(), head_only, Reuse::Keep, true, None))
     };
-    // A CONNECT of RFC 8441 is a WebSocket handshake in HTTP/1.1.
+    // A CONNECT of RFC 8441 is an upgrade in HTTP/1.1; one to WebSocket has a key there, which is ours to make up.
     let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str());
     let method = if protocol.is_some() { "GET" } else { parts.method.as_str() };
-    let key = protocol.map(|_| STANDARD.encode(&service.ids.next()[..KEY_BYTES]));
-    let extra = key.as_ref().map(|key| Header { name: "sec-websocket-key", value: key.as_bytes() });
-    let fields = parts.headers.iter();
+    let websocket = protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let key = websocket.then(|| STANDARD.encode(&service.ids.next()[..KEY_BYTES]));
+    let extra = key.as_ref().map(|key| Header { name: KEY_FIELD, value: key.as_bytes() });
+    let fields = parts.headers.iter().filter(|(name, _)| !(websocket && *name == KEY_FIELD));
     let fields = fields.map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() });
     let mut slots = [EMPTY_HEADER; HEADERS_CEILING];
     let mut count = 0;
