@@ -68,6 +68,7 @@ counters! {
     handshakes_client_certificate: "TLS handshakes refused because of the client's certificate, or the lack of it.",
     handshakes_broken_rules: "TLS handshakes in which the client broke the rules, or somebody changed what it sent.",
     handshakes_other: "TLS handshakes that failed for another reason.",
+    acme_validations: "Validations by ACME authorities answered, over HTTP and over TLS.",
     requests: "Requests read whole, answered in whatever way.",
     requests_forwarded: "Requests answered by a site server.",
     requests_redirected: "Requests answered with a redirect to the scheme or host they belong to.",

@@ -104,6 +104,8 @@ pub enum Decision {
     Redirect,
     NotFound,
     Refuse,
+    /// Answered for a certificate authority.
+    Challenge,
 }
 
 impl Decision {
@@ -113,6 +115,7 @@ impl Decision {
             Decision::Redirect => "redirect",
             Decision::NotFound => "not_found",
             Decision::Refuse => "refuse",
+            Decision::Challenge => "challenge",
         }
     }
 }

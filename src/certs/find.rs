@@ -22,6 +22,8 @@ pub enum Source {
     Command { run: Vec<String>, timeout: Duration },
     /// `{ source = "http", url = …, timeout = … }`, likewise. `ca`: whom to trust in place of the system's.
     Http { url: AskUrl, timeout: Duration, ca: Option<PathBuf> },
+    /// `{ source = "acme", … }`: what was ordered for these names lies in the state directory.
+    Acme { names: Vec<String> },
 }
 
 impl Source {
@@ -36,7 +38,7 @@ impl Source {
             Source::Files { certificate, key, ocsp } => [Some(certificate), key.as_ref(), ocsp.as_ref()],
             Source::Directory { directory } => [Some(directory), None, None],
             Source::SelfSigned { key } => [key.as_ref(), None, None],
-            Source::Command { .. } | Source::Http { .. } => [None, None, None],
+            Source::Command { .. } | Source::Http { .. } | Source::Acme { .. } => [None, None, None],
         };
         files.into_iter().flatten().map(PathBuf::as_path)
     }
@@ -155,6 +157,17 @@ fn ask(
         }
         Source::Command { .. } | Source::Http { .. } => {
             return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::AskedForNames));
+        }
+        #[cfg(feature = "acme")]
+        Source::Acme { names } => {
+            let (certificate, path) = super::acme::kept(site, state_directory, provider)?;
+            let loaded = LoadedCertificate { certificate, path, key_readable: None };
+            return judge(vec![loaded], names, now, configs, warnings);
+        }
+        // The configuration refuses it.
+        #[cfg(not(feature = "acme"))]
+        Source::Acme { .. } => {
+            return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NotOrderedYet));
         }
     };
     judge(loaded, names, now, configs, warnings)

@@ -8,9 +8,9 @@
 //! threads "certificates-N": questions to sources that are asked for names ─▶ the certificate cache
 //! ```
 //!
-//! A source that finds its certificates by itself and later (as ACME does) takes a fixed slot of its own, which
-//! is empty at first, and fills it with [`KeptSite::publish`] from a thread of its own: handshakes before that
-//! get the next source in order.
+//! A source that finds its certificates by itself and later, as `acme` does, keeps them in the state directory and says so
+//! with [`Keeper::refresh_site`]: handshakes before that get the next source in order. One that keeps nothing on disk
+//! hands them over with [`KeptSite::publish`].
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -330,6 +330,15 @@ impl Keeper {
         }
     }
 
+    /// The same for a site by its name: another certificate of it has come.
+    pub fn refresh_site(&self, name: &str) {
+        let site = self.lock().sites.iter().find(|kept| kept.plan.site == name).cloned();
+        // None: it went with a reload, whose generation reads it anew.
+        if let Some(site) = site {
+            self.refresh(&site);
+        }
+    }
+
     /// Reads a site's files anew, and has it served with what is good of them.
     pub fn refresh(&self, site: &KeptSite) {
         let mut problems = Vec::new();
@@ -511,6 +520,7 @@ impl KeptSite {
             let chosen = choose(found, before, now, &mut warnings, &mut problem);
             problems.extend(problem);
             problems.extend(warnings.into_iter().filter_map(|warning| match warning {
+                warning if warning.is_not_ordered_yet() => None,
                 CertificateWarning::Skipped(problem) => Some(problem),
                 _ => None,
             }));

@@ -14,13 +14,14 @@
 //! 3. One that is asked for each name: a variant of `asked::Asking`; the question is put in `Shared::serve`.
 //!    Cache, budget, threads and verification are there.
 //! 4. One whose certificates come later, by a thread of its own: `find` answers with what is kept on disk, or with a problem
-//!    when there is nothing yet, so that the next source serves meanwhile (give it one). What comes is served with [`KeptSite::publish`];
-//!    [`Keeper::sites`] are those that serve now, and are others after a reload. Challenges that a handshake answers
-//!    (tls-alpn-01) are a certificate for one name: `tls::SiteTls::find` is where a name gets its own.
+//!    when there is nothing yet, so that the next source serves meanwhile (`config` adds one). When something has come,
+//!    [`Keeper::refresh_site`] has it served; `acme` is one.
 //!
 //! What it never does: change or delete a key it did not write, follow a source past its bounds
 //! (files and answers of 1 MiB, directories of 1,000 entries, `timeout`), or print a key.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod answer;
 mod ask_failure;
 mod asked;

@@ -48,6 +48,8 @@ pub enum CertificateTrouble {
     NotOurs,
     /// A name of the site is none that a certificate can hold.
     Name { name: String },
+    /// Source `acme` has no certificate yet.
+    NotOrderedYet,
     /// Every source said no.
     NoSource,
     /// The policy of the site cannot be served.
@@ -108,6 +110,7 @@ impl CertificateProblem {
             T::Generation => "remove `key`, so that a new one is made",
             T::NotOurs => "move it away, or name it in a source { source = \"files\", certificate = … }",
             T::Name { .. } => "write the host in lowercase ASCII (xn-- for others)",
+            T::NotOrderedYet => "wait: it is ordered in the background; see the log if it does not come",
             T::NoSource => "add { source = \"self_signed\" } as the last source",
             T::Policy(TlsProblem::ClientAuthorities) => {
                 "name a PEM file with the certificates of those who issue client certificates in `ca`"
@@ -147,6 +150,7 @@ impl fmt::Display for CertificateProblem {
             T::Generation => f.write_str("the self-signed certificate could not be made"),
             T::NotOurs => f.write_str("not written by portcullis, so it is left as it is"),
             T::Name { name } => write!(f, "\"{name}\" cannot stand in a certificate"),
+            T::NotOrderedYet => f.write_str("source acme has no certificate yet"),
             T::NoSource => f.write_str("no source of certificates"),
             T::Policy(problem) => write!(f, "{problem}"),
             T::NoRevocationList => f.write_str("no revocation list in it"),
@@ -186,6 +190,11 @@ impl fmt::Display for CertificateWarning {
 }
 
 impl CertificateWarning {
+    /// Whether it says no more than that source `acme` needs its time.
+    pub fn is_not_ordered_yet(&self) -> bool {
+        matches!(self, Self::Skipped(problem) if matches!(problem.trouble, CertificateTrouble::NotOrderedYet))
+    }
+
     /// What the operator can do about it.
     pub fn remedy(&self) -> &'static str {
         match self {

@@ -206,7 +206,7 @@ fn subject_names(path: &Path, names: &[String]) -> Result<Vec<SanType>, Certific
 
 /// A site's name as the name of one directory: what is no letter, digit, dot, hyphen or
 /// underscore is written %XX, so that no two sites share one and none leaves the state directory.
-fn file_name(site: &str) -> PathBuf {
+pub(super) fn file_name(site: &str) -> PathBuf {
     let mut name = String::with_capacity(site.len());
     for (at, byte) in site.bytes().enumerate() {
         let plain = byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || (byte == b'.' && at > 0);

@@ -38,7 +38,7 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // Its every frame is a line at `debug`: for those who ask for everything.
+    // Every frame and every step of a connection to a CA is a line at `debug`: for those who ask for everything.
     let frames = if level == LevelFilter::TRACE { level } else { level.min(LevelFilter::WARN) };
-    Targets::new().with_default(level).with_target("h2", frames)
+    Targets::new().with_default(level).with_targets([("h2", frames), ("hyper_util", frames)])
 }

@@ -2,7 +2,8 @@
 
 use crate::access_log::Format;
 use crate::config::config::{
-    Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode, SessionProtection, Unmatched,
+    AcmeChallenge, Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode,
+    SessionProtection, Unmatched,
 };
 
 /// A setting written as one of a few words.
@@ -56,6 +57,11 @@ impl Choice for Unmatched {
 
 impl Choice for SessionProtection {
     const WORDS: &'static [(&'static str, Self)] = &[("secure", Self::Secure), ("sealed", Self::Sealed)];
+}
+
+impl Choice for AcmeChallenge {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("http-01", Self::Http01), ("tls-alpn-01", Self::TlsAlpn01), ("dns-01", Self::Dns01)];
 }
 
 impl Choice for PathReading {

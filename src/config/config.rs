@@ -456,6 +456,60 @@ pub enum Source {
         /// Whom to trust for https, in place of the system's authorities.
         ca: Option<PathBuf>,
     },
+    Acme(Box<AcmeSource>),
+}
+
+/// A certificate authority that certificates are ordered from (RFC 8555).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeSource {
+    /// `https`.
+    pub directory_url: String,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    pub challenge: AcmeChallenge,
+    /// `None`: the CA's own choice.
+    pub profile: Option<String>,
+    pub eab: Option<AcmeBinding>,
+    /// What the directory's certificate is checked against; `None`: the roots of the system.
+    pub ca: Option<PathBuf>,
+    /// With `AcmeChallenge::Dns01`, and only then.
+    pub dns: Option<AcmeDns>,
+}
+
+/// How a CA is shown that a name is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcmeChallenge {
+    Http01,
+    TlsAlpn01,
+    Dns01,
+}
+
+/// External account binding (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeBinding {
+    pub key_id: String,
+    pub key_file: PathBuf,
+}
+
+/// The program that sets and removes records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcmeDns {
+    /// Never empty.
+    pub run: Vec<String>,
+    pub timeout: Duration,
+}
+
+impl Site {
+    /// The names that can be ordered from this CA: without `*`, and wildcards only where a record proves them.
+    #[must_use]
+    pub fn acme_names(&self, source: &AcmeSource) -> Vec<String> {
+        let fits = |host: &&Host| match host.pattern {
+            HostPattern::Exact(_) => true,
+            HostPattern::Wildcard(_) => source.challenge == AcmeChallenge::Dns01,
+            HostPattern::Any => false,
+        };
+        self.hosts.iter().chain(&self.aliases).filter(fits).map(|host| host.pattern.to_string()).collect()
+    }
 }
 
 /// The URL of a server that is asked.

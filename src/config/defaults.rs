@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::access_log::Format;
 use crate::config::config::{
-    Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode, SessionProtection, TlsVersions,
-    Unmatched,
+    AcmeChallenge, Alias, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode,
+    SessionProtection, TlsVersions, Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -165,6 +165,16 @@ pub const HSTS_MAX_AGE: Bounded<Duration> =
     Bounded { default: seconds(365 * 86_400), least: Duration::ZERO, most: seconds(3_650 * 86_400) };
 pub const HSTS_INCLUDE_SUBDOMAINS: bool = false;
 pub const HSTS_PRELOAD: bool = false;
+
+// `certificate` with source = "acme"
+
+/// Free, and trusted by all browsers.
+pub const ACME_DIRECTORY_URL: &str = "https://acme-v02.api.letsencrypt.org/directory";
+/// Port 80 is open on nearly all machines that have port 443 open, and needs nothing else.
+pub const ACME_CHALLENGE: AcmeChallenge = AcmeChallenge::Http01;
+/// Name servers of some take minutes until all of them have a record. Then the program is stopped and the order
+/// has failed.
+pub const ACME_DNS_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(300), least: SECOND, most: HOUR };
 
 // Bounds that are no settings: far above what is meant, so that a mistake ends in a message.
 

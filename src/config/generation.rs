@@ -12,7 +12,7 @@ use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::sealing::{Binding, SharedKeys};
-use crate::tls::{Clock, ServedTls, Sessions, SiteTls};
+use crate::tls::{Clock, PendingChallenges, ServedTls, Sessions, SiteTls};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -31,6 +31,8 @@ pub struct Generation {
     pub access_log: Option<Arc<AccessLog>>,
     /// What seals session cookies; outlives the generation.
     pub sealing: Arc<SharedKeys>,
+    /// What certificate authorities are answered; outlives the generation.
+    pub challenges: Arc<PendingChallenges>,
     /// Of each address as bound.
     listeners: Listeners,
     // In the order of `SiteId`.
@@ -45,6 +47,7 @@ pub struct Kept {
     pub sessions: Sessions,
     pub dates: Arc<dyn Clock>,
     pub sealing: Arc<SharedKeys>,
+    pub challenges: Arc<PendingChallenges>,
     pub access_log: Option<Arc<AccessLog>>,
 }
 
@@ -120,7 +123,7 @@ impl Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
         let identity_fields = identity_fields(&config);
-        let Kept { sessions, dates, sealing, access_log } = kept;
+        let Kept { sessions, dates, sealing, challenges, access_log } = kept;
         Generation {
             number,
             config,
@@ -130,6 +133,7 @@ impl Generation {
             dates,
             access_log,
             sealing,
+            challenges,
             listeners,
             served,
             names,

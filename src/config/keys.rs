@@ -242,6 +242,33 @@ pub(super) static CLIENT_AUTH: Keys = Keys {
     unavailable: &[],
 };
 
+pub(super) static ACME: Keys = Keys {
+    table: "`certificate` with source = \"acme\"",
+    keys: &[
+        key("source", Shown::Required),
+        key("directory_url", Shown::Word(|| defaults::ACME_DIRECTORY_URL.to_owned())),
+        key("contact", Shown::Absent("none")),
+        key("challenge", Shown::Word(|| defaults::ACME_CHALLENGE.word().to_owned())),
+        key("profile", Shown::Absent("the CA's choice")),
+        key("eab", Shown::Absent("none")),
+        key("ca", Shown::Absent("the roots of the system")),
+        key("dns", Shown::Absent("none")),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static ACME_EAB: Keys = Keys {
+    table: "`eab`",
+    keys: &[key("key_id", Shown::Required), key("key_file", Shown::Required)],
+    unavailable: &[],
+};
+
+pub(super) static ACME_DNS: Keys = Keys {
+    table: "`dns`",
+    keys: &[key("run", Shown::Required), key("timeout", Shown::Duration(&defaults::ACME_DNS_TIMEOUT))],
+    unavailable: &[],
+};
+
 pub(super) static DISPATCH: Keys = Keys {
     table: "`dispatch`",
     keys: &[
@@ -267,11 +294,14 @@ pub(super) static TABLES: &[&Keys] = &[
     &HSTS,
     &CERTIFICATE,
     &CLIENT_AUTH,
+    &ACME,
+    &ACME_EAB,
+    &ACME_DNS,
     &DISPATCH,
 ];
 
 /// Certificate sources of the product that this version does not have.
-pub(super) static SOURCES_UNAVAILABLE: &[&str] = &["acme"];
+pub(super) static SOURCES_UNAVAILABLE: &[&str] = if cfg!(feature = "acme") { &[] } else { &["acme"] };
 
 /// One key of the file, for those who list them: the reference, completions, checks of the documentation.
 #[derive(Clone, Debug)]

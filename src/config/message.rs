@@ -99,6 +99,14 @@ messages! {
     "bad-source-url" BadSourceUrl { text: String, why: BadUpstream }
     "bad-field-name" BadFieldName { text: String }
 
+    // certificate, source = "acme"
+
+    "bad-directory-url" BadDirectoryUrl { text: String }
+    "bad-contact" BadContact { text: String }
+    "acme-dns" AcmeDns { has_command: bool }
+    "acme-names" AcmeNames { site: String }
+    "acme-not-ordered" AcmeNotOrdered { host: String }
+
     // What does not go together
 
     "no-https-listener" NoHttpsListener { site: String }

@@ -16,6 +16,7 @@
 //! Set aside: deriving the reader with serde. It stops at the first error, knows no places in the end values,
 //! and cannot say what a value was replaced by.
 
+mod acme;
 mod address;
 mod amount;
 mod choice;

@@ -91,6 +91,9 @@ impl Reader<'_> {
         let languages = self
             .distinct(section, "languages", "\"en\", \"nl\"", is_language, |text| What::BadLanguage { text });
         let upstream = self.upstreams(section);
+        if ssl {
+            self.acme_names(section, &name, [hosts.as_slice(), &aliases], &certificate);
+        }
         let facts = SiteFacts { name: &name, ssl, hsts };
         let dispatch = self.rules(section, &facts);
         Site {

@@ -24,6 +24,8 @@ const SOURCES: &[(&str, &[&str])] = &[
     ("self_signed", &["key"]),
     ("command", &["run", "timeout"]),
     ("http", &["url", "timeout", "ca"]),
+    // Reads its own.
+    ("acme", &[]),
 ];
 
 impl Reader<'_> {
@@ -178,6 +180,11 @@ impl Reader<'_> {
                 sources.push(CertificateSource { source, place: self.place(item.at) });
             }
         }
+        // Serving does not wait for a CA.
+        if let Some(CertificateSource { source: Source::Acme(_), place }) = sources.last() {
+            let place = place.clone();
+            sources.push(CertificateSource { source: SELF_SIGNED, place });
+        }
         sources
     }
 
@@ -192,6 +199,9 @@ impl Reader<'_> {
         {
             self.error(at, What::Unavailable { key: format!("source = \"{word}\"") });
             return None;
+        }
+        if word.is_some_and(|(word, _)| word == "acme") {
+            return self.acme(table).map(|source| Source::Acme(Box::new(source)));
         }
         let section = self.section(table, &keys::CERTIFICATE);
         if !section.has("source") {

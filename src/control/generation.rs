@@ -51,6 +51,7 @@ pub fn build(
     let sessions = tls::sessions(&config, &dates, before)?;
     let kept_sites = tls::keep_sites(&config, keeper, &sessions, warnings)?;
 
+    let challenges = before.map_or_else(Arc::default, |before| before.challenges.clone());
     let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
     if seals(&config) {
         sealing::KeyFile::in_directory(&config.state_directory)
@@ -62,7 +63,7 @@ pub fn build(
     let served = parts
         .map(|((site, kept), upstreams)| serve(site, kept.as_ref().map(|kept| kept.tls().clone()), upstreams))
         .collect();
-    let kept = Kept { sessions, dates, sealing, access_log };
+    let kept = Kept { sessions, dates, sealing, challenges, access_log };
     let outside = (ports.http.unwrap_or(80), ports.https.unwrap_or(443));
     let written = config.listen.http.iter().chain(&config.listen.https);
     let settings = written.map(|listener| listener.settings.clone());
@@ -113,6 +114,8 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     let built = build(config, &[], None, &keeper, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
+    // Nothing is ordered here, and what was is in the directory of the configuration.
+    warnings.retain(|warning| !warning.warning.is_not_ordered_yet());
     let (generation, _) = built?;
     log.as_ref().map_or(Ok(()), log_can_be)?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();

@@ -3,6 +3,7 @@
 //! All threads and channels are made in [`process`]. Files, names and certificates are read here, never on
 //! a worker.
 
+mod acme;
 mod failure;
 mod generation;
 mod listen;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit};
 
+use super::acme::AcmeKeeper;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
 use super::reload::{self, Built, ReloadFailure, Reread};
@@ -76,6 +77,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
 
     let (events, inbox) = channel();
+    let renewed = keeper.clone();
+    let mut acme = AcmeKeeper::new(move |site: &str| renewed.refresh_site(site));
     // The receiver lives as long as the process serves.
     let signalled = events.clone();
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
@@ -86,6 +89,8 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
     wait_until_started(&inbox, count)?;
     ready(&addresses);
+    // When it can answer: a CA asks at once.
+    acme.install(&generation).map_err(StartFailure::System)?;
 
     let mut process = Process {
         events,
@@ -98,6 +103,7 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         outdated: Vec::new(),
         key_keeper,
         keeper,
+        acme,
         reloading: Reloading::No,
         installing: None,
     };
@@ -144,6 +150,7 @@ struct Process<'a> {
     key_keeper: KeyKeeper,
     /// Of certificates.
     keeper: Arc<Keeper>,
+    acme: AcmeKeeper,
     reloading: Reloading,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
@@ -255,6 +262,9 @@ impl Process<'_> {
         bound_lines(&self.lines, &generation);
         if let Err(error) = self.key_keeper.keep(&generation) {
             tracing::error!(%error, "the keys of session cookies will not be rotated before the next reload");
+        }
+        if let Err(error) = self.acme.install(&generation) {
+            tracing::error!(%error, "no certificates will be ordered before the next reload");
         }
         self.workers.install(&generation, listening.new, &listening.gone);
         self.bound = listening.all;

@@ -63,7 +63,7 @@ fn plan(config: &Config, site: &Site, sessions: &Sessions) -> SitePlan {
     SitePlan {
         site: site.name.clone(),
         names: site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect(),
-        sources: site.certificate.iter().map(|written| source(&written.source)).collect(),
+        sources: site.certificate.iter().map(|written| source(site, &written.source)).collect(),
         policy: policy(site),
         state_directory: config.state_directory.clone(),
         sessions: sessions.clone(),
@@ -93,7 +93,7 @@ pub fn policy(site: &Site) -> PolicyPlan {
 }
 
 /// A source in the words of `certs`.
-pub fn source(written: &config::Source) -> certs::Source {
+pub fn source(site: &Site, written: &config::Source) -> certs::Source {
     match written {
         config::Source::Files { certificate, key, ocsp } => certs::Source::Files {
             certificate: certificate.clone(),
@@ -101,6 +101,7 @@ pub fn source(written: &config::Source) -> certs::Source {
             ocsp: ocsp.clone(),
         },
         config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
+        config::Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
             key: match key {
                 SelfSignedKey::Ours => None,

@@ -2,7 +2,7 @@
 
 use crate::dispatch::Redirect;
 use crate::http::{BodyEnd, Reuse, Version};
-use crate::http1::{self, RequestHead, write_error, write_redirect};
+use crate::http1::{self, RequestHead, write_error, write_octets, write_redirect};
 use crate::net::Buffer;
 
 use super::record::Record;
@@ -55,6 +55,20 @@ impl Answer {
         let told = (record, None);
         Answer::write(service, told, head, head.reuse, redirect.status, hsts, |out, answer| {
             write_redirect(out, answer, |out| redirect.write_location(out));
+        })
+    }
+
+    /// What a certificate authority asked for.
+    pub(super) fn octets(
+        service: &Service,
+        record: Record,
+        head: &RequestHead<'_, '_>,
+        octets: &[u8],
+    ) -> Answer {
+        service.counters.acme_validations.add(1);
+        let told = (record, None);
+        Answer::write(service, told, head, head.reuse, 200, None, |out, answer| {
+            write_octets(out, answer, octets)
         })
     }
 

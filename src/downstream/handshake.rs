@@ -20,6 +20,8 @@ enum Failure {
         tell: bool,
     },
     TooMany,
+    /// It was a certificate authority, which has seen what it wanted to.
+    Validation,
     Io(io::Error),
 }
 
@@ -51,6 +53,11 @@ pub(super) async fn run(
         Failure::NoCertificate { .. } => HandshakeFailure::NoCertificate,
         Failure::TooMany => HandshakeFailure::TooMany,
         Failure::Io(error) => HandshakeFailure::of(error),
+        Failure::Validation => {
+            counters.acme_validations.add(1);
+            tracing::debug!(client = %peer, "a certificate authority validated a name over TLS");
+            return None;
+        }
     };
     let reason = why.reason();
     match failure {
@@ -61,7 +68,7 @@ pub(super) async fn run(
             let name = String::from_utf8_lossy(name.as_deref().unwrap_or_default()).into_owned();
             tracing::warn!(name, reason, "handshake refused: no source has a certificate for the name");
         }
-        Failure::NoCertificate { tell: false, .. } => {}
+        Failure::NoCertificate { tell: false, .. } | Failure::Validation => {}
         Failure::TooMany => {
             tracing::debug!(client = %peer, reason, "handshake refused: `handshakes_per_worker` run already");
         }
@@ -97,6 +104,14 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
     let began_us = service.local.clock.now_us();
     let until = service.local.clock.after(service.timeouts().handshake);
     let hello = ClientHello::read(socket, &service.local, until).await?;
+    if let Some(config) = hello.validation(|name| service.challenges.alpn(&service.serving(), name)) {
+        let dates = service.serving().generation.dates.clone();
+        let stream = hello.accept(config, until).await?;
+        stream.handshake(until, &*dates).await?;
+        // It exchanges nothing more (RFC 8737 §3).
+        stream.close_notify(until).await;
+        return Err(Failure::Validation);
+    }
     let serving = service.serving();
     let generation = &serving.generation;
     let site = hello.with_server_name(|name| match name {

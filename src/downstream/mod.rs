@@ -9,6 +9,7 @@
 //! who speaks when, and what the client is told.
 
 mod answer;
+mod challenges;
 mod contained;
 mod handshake;
 mod http1;

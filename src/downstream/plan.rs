@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use crate::access_log::Decision;
 use crate::config::{PathReading, ServedSite};
 use crate::dispatch::{Action, Handshake, Question, SiteId, write_normalized};
 use crate::http::cookies::Judge;
@@ -124,8 +125,15 @@ pub(super) fn decide(
         target: head.path_and_query(),
     };
     let decision = generation.sites.decide(&question);
-    let decided = Decided::of(&decision, &generation.sites);
+    let mut decided = Decided::of(&decision, &generation.sites);
+    let challenge = service.challenges.http(serving, head);
+    if challenge.is_some() {
+        decided.decision = Decision::Challenge;
+    }
     let record = Record::begin(service, serving, visitor, came, Some((scheme, authority, head)), decided);
+    if let Some(text) = challenge {
+        return Plan::Answer(Answer::octets(service, record, head, &text));
+    }
     // Answers of ours carry it, too: the redirect of an alias may be all a browser ever gets there.
     let hsts = decision.site.and_then(|site| generation.site(site).hsts_on(scheme));
     match decision.action {

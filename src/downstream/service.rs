@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use monoio::net::TcpStream;
 
+use super::challenges::WorkerChallenges;
 use super::request_id::RequestIds;
 use super::serving::{Serving, pool_limits, proxy_limits};
 use super::session_cookies::WorkerKeys;
@@ -37,6 +38,7 @@ pub struct Service {
     // What sources of certificates say of names.
     pub(super) answers: Mail<Answer>,
     handshakes: Rc<Cell<usize>>,
+    pub(super) challenges: WorkerChallenges,
     worker: usize,
     open: Rc<Cell<usize>>,
     workers: usize,
@@ -72,6 +74,7 @@ impl Service {
             keys,
             answers: Mail::new(),
             handshakes: Rc::default(),
+            challenges: WorkerChallenges::default(),
             worker,
             open: Rc::default(),
             workers,

@@ -5,6 +5,7 @@ pub fn words(status: u16) -> (&'static str, &'static str) {
     match status {
         100 => ("Continue", ""),
         101 => ("Switching Protocols", ""),
+        200 => ("OK", ""),
         301 => ("Moved Permanently", "This page has moved."),
         302 => ("Found", "This page is at another address for now."),
         307 => ("Temporary Redirect", "This page is at another address for now."),

@@ -69,6 +69,13 @@ pub fn write_redirect(out: &mut Vec<u8>, answer: &Answer<'_>, location: impl FnO
     });
 }
 
+/// Appends an answer whose body are these octets, for a program to read.
+pub fn write_octets(out: &mut Vec<u8>, answer: &Answer<'_>, octets: &[u8]) {
+    start(out, answer);
+    out.extend_from_slice(b"Cache-Control: no-store\r\nContent-Type: application/octet-stream\r\n");
+    end_with_body(out, answer, |out| out.extend_from_slice(octets));
+}
+
 /// Appends 100 (Continue).
 pub fn write_continue(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -34,7 +34,7 @@ mod trailers;
 #[cfg(test)]
 mod round_trip;
 
-pub use answer::{Answer, error_page, write_continue, write_error, write_redirect};
+pub use answer::{Answer, error_page, write_continue, write_error, write_octets, write_redirect};
 pub use body::{BodyReader, Progress};
 pub use chunk::{CHUNK_HEAD_BYTES_MAX, chunk_head, write_last_chunk};
 pub use flaw::{BadBody, BadRequest, BadResponse, Flaw};

@@ -10,7 +10,7 @@ use super::local::Local;
 use super::socket::Socket;
 use super::tls_session::RecordBoundary;
 use super::tls_stream::TlsStream;
-use crate::tls::{SharedServerConfig, captured, sni};
+use crate::tls::{SharedServerConfig, captured, challenges, sni};
 
 /// A connection whose ClientHello has been read and not been answered.
 pub struct ClientHello {
@@ -58,6 +58,15 @@ impl ClientHello {
     /// The name asked for, without trailing dot; `None`: the client sent none, or an address.
     pub fn with_server_name<T>(&self, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
         look(sni::server_name(&self.accepted.client_hello()))
+    }
+
+    /// What a certificate authority that validates a name over TLS is answered with, if `look` knows the name;
+    /// `None` for everybody else.
+    pub fn validation(
+        &self,
+        look: impl FnOnce(&[u8]) -> Option<SharedServerConfig>,
+    ) -> Option<SharedServerConfig> {
+        look(challenges::validated_name(&self.accepted.client_hello())?)
     }
 
     /// Goes on with the configuration chosen.

@@ -24,6 +24,7 @@
 
 pub mod certificate;
 mod certificate_cache;
+pub mod challenges;
 mod handshake_failure;
 mod identity;
 mod names;
@@ -31,6 +32,7 @@ pub mod origin;
 mod policy;
 mod problem;
 pub mod records;
+pub mod renewal;
 mod served;
 mod server_config;
 mod session_cache;
@@ -47,6 +49,7 @@ pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
 pub use certificate_cache::{
     Cached, CachedName, CertificateCache, CertificateCacheStatistics, NameKey, NameOf,
 };
+pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use handshake_failure::HandshakeFailure;
 pub use identity::IdentityForm;
 pub use names::CertificateNames;

@@ -3,6 +3,8 @@
 mod harness;
 
 mod access_log;
+#[cfg(feature = "acme")]
+mod acme;
 mod agreement;
 mod allocation;
 mod bodies;

@@ -45,7 +45,7 @@ pub fn sources<'a>(site: &'a Site, state_directory: &Path) -> Vec<SourceSeen<'a>
         let wanted = match source {
             Source::SelfSigned { .. } => return SourceState::Made,
             Source::Command { .. } | Source::Http { .. } => return SourceState::AskedForNames,
-            files => control::certificate_source(files),
+            other => control::certificate_source(site, other),
         };
         match certs::find(&site.name, &names, &[wanted], state_directory, now, &configs) {
             Err(problem) => SourceState::Fails(problem.to_string()),
@@ -126,6 +126,7 @@ pub fn describe(source: &Source) -> String {
         Source::Command { run, .. } => format!("command: {}", run.join(" ")),
         Source::Http { url, .. } => format!("http: {}", control::certificate_url(url)),
         Source::Directory { directory } => format!("files: {}", directory.display()),
+        Source::Acme(acme) => format!("acme: {}", acme.directory_url),
         Source::SelfSigned { key: SelfSignedKey::Ours } => "self_signed".to_owned(),
         Source::SelfSigned { key: SelfSignedKey::File(key) } => {
             format!("self_signed: key {}", key.display())

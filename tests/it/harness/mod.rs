@@ -7,6 +7,7 @@ mod certificate;
 mod client;
 pub mod http2;
 mod message;
+mod pebble;
 mod server;
 mod upstream;
 mod wire;
@@ -14,6 +15,7 @@ mod wire;
 pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use message::Message;
+pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
 pub use server::{PROGRAM, Server, Setup, run_to_end};
 pub use upstream::{Upstream, response_with};
 

@@ -46,6 +46,12 @@ impl Setup {
         }
     }
 
+    /// The sites from the next time on that the file is written, which is now.
+    pub fn set_sites(&mut self, sites: &str) {
+        self.sites = sites.to_owned();
+        self.write();
+    }
+
     /// The keys of `[listen]` from the next time on that the file is written.
     pub fn set_listen(&mut self, keys: &str) {
         self.listen = keys.to_owned();
@@ -177,6 +183,7 @@ impl Setup {
             http: Vec::new(),
             https: Vec::new(),
             ended: None,
+            is_killed: false,
             generation: 1,
             setup: self,
         };
@@ -267,6 +274,7 @@ pub struct Server {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
     ended: Option<ExitStatus>,
+    is_killed: bool,
     // The newest generation that was seen to serve.
     generation: u64,
     // Its directory goes when this is dropped.
@@ -381,6 +389,13 @@ impl Server {
         status
     }
 
+    /// Kills it: no word is asked of it, and none expected.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        self.ended = self.child.wait().ok();
+        self.is_killed = true;
+    }
+
     /// Asks it to end and waits.
     #[track_caller]
     pub fn stop(&mut self) -> ExitStatus {
@@ -421,6 +436,9 @@ impl Drop for Server {
                 let _ = self.child.kill();
                 let _ = self.child.wait();
             }
+            return;
+        }
+        if self.is_killed {
             return;
         }
         let status = self.stop();
