@@ -18,6 +18,7 @@ Measures Portcullis beside nginx, HAProxy and whatever else is installed.
   --ours NAME=PATH        another build of Portcullis, in a column of its own
   --nginx NAME=PATH       another build of nginx; so for --haproxy, --h2o, --hitch
   --idle-connections N    open connections when memory is measured (10000)
+  --sites N               instead of all this: N sites with a certificate and ten rules each; check, start, reload
   --server-core N         core of the server (the first there is)
   --load-core N           core of the load and the upstream (the second)
   --markdown FILE         write the tables for the README
@@ -31,6 +32,7 @@ pub struct Arguments {
     pub schedule: Schedule,
     pub list: bool,
     pub help: bool,
+    pub sites: Option<usize>,
     pub workloads: Vec<String>,
     pub only: Vec<String>,
     pub server_binary: PathBuf,
@@ -53,6 +55,7 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         schedule: if smoke { Schedule::smoke() } else { Schedule::full() },
         list: false,
         help: false,
+        sites: None,
         workloads: Vec::new(),
         only: Vec::new(),
         server_binary: PathBuf::from("target/release/portcullis"),
@@ -87,6 +90,7 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--h2o" => read.more.push(named(Kind::H2o, &word, &value()?)?),
             "--hitch" => read.more.push(named(Kind::Hitch, &word, &value()?)?),
             "--idle-connections" => read.schedule.idle_connections = number(&word, &value()?)?,
+            "--sites" => read.sites = Some(number(&word, &value()?)?),
             "--server-core" => read.server_core = Some(core(&word, &value()?)?),
             "--load-core" => read.load_core = Some(core(&word, &value()?)?),
             "--markdown" => read.markdown = Some(PathBuf::from(value()?)),

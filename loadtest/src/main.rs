@@ -13,6 +13,7 @@ mod histogram;
 mod http2;
 mod load;
 mod machine;
+mod many_sites;
 mod measure;
 mod probe;
 mod response;
@@ -55,6 +56,15 @@ fn main() -> ExitCode {
     if arguments.help {
         print!("{}", arguments::USAGE);
         return ExitCode::SUCCESS;
+    }
+    if let Some(sites) = arguments.sites {
+        return match many_sites::run(&arguments.server_binary, sites, arguments.schedule.rounds) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     let servers = match servers_of(&arguments) {
         Ok(servers) => servers,

@@ -56,6 +56,15 @@ impl Reading {
         Ok(reading)
     }
 
+    /// CPU time of this process's children that were waited for, in clock ticks.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn of_ended_children() -> io::Result<u64> {
+        let stat = fs::read_to_string("/proc/self/stat")?;
+        Ok(after_name(&stat).skip(13).take(2).map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum())
+    }
+
     /// What was used since an earlier reading.
     ///
     /// The sum over threads is exact to the nanosecond and misses those that ended in between; ticks are

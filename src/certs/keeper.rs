@@ -12,7 +12,7 @@
 //! with [`Keeper::refresh_site`]: handshakes before that get the next source in order. One that keeps nothing on disk
 //! hands them over with [`KeptSite::publish`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ pub struct Keeper {
 #[derive(Default)]
 struct Watched {
     sites: Vec<Arc<KeptSite>>,
+    by_name: HashMap<String, Arc<KeptSite>>,
     secret: Option<KeptSecret>,
 }
 
@@ -178,7 +179,7 @@ impl Keeper {
         // Before anything is read: a change meanwhile is seen later.
         let seen = plan.look();
         let policy = Arc::new(plan.policy.make(configs.provider())?);
-        let before = self.lock().sites.iter().find(|kept| kept.is_alike(&plan)).cloned();
+        let before = self.lock().by_name.get(&plan.site).filter(|kept| kept.is_alike(&plan)).cloned();
         let mut slots = Vec::new();
         let mut fixed = Vec::new();
         let mut from = Vec::new();
@@ -247,7 +248,8 @@ impl Keeper {
     ) -> std::io::Result<()> {
         // As if never looked at: what changed since it was read is read again.
         let secret = secret.map(|(path, keys)| KeptSecret { path, keys, seen: Look::default() });
-        *self.lock() = Watched { sites, secret };
+        let by_name = sites.iter().map(|kept| (kept.plan.site.clone(), Arc::clone(kept))).collect();
+        *self.lock() = Watched { sites, by_name, secret };
         let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(woken) = woken {
             let keeper = Arc::clone(self);
@@ -332,7 +334,7 @@ impl Keeper {
 
     /// The same for a site by its name: another certificate of it has come.
     pub fn refresh_site(&self, name: &str) {
-        let site = self.lock().sites.iter().find(|kept| kept.plan.site == name).cloned();
+        let site = self.lock().by_name.get(name).cloned();
         // None: it went with a reload, whose generation reads it anew.
         if let Some(site) = site {
             self.refresh(&site);

@@ -9,6 +9,7 @@ use super::files::OnDisk;
 use super::read;
 use crate::config::{Config, Files, Level, Overrides, Problem, Remark};
 use crate::control;
+use crate::dispatch::Place;
 use crate::dispatch::proof::{self, Finding, Proved, Severity, SiteFacts};
 
 /// Exit 0: good, with or without warnings; 1: not.
@@ -20,13 +21,16 @@ pub fn main(path: &Path, json: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut problems = match problems(&config, &mut OnDisk) {
+    let (mut on_disk, mut texts) = (OnDisk, Texts::default());
+    let mut problems = match problems(&config, &mut on_disk, &mut texts) {
         Ok(problems) => problems,
         Err(failure) => return failed(&failure),
     };
     let verified = control::verify(config);
     if let Ok((_, warnings)) = &verified {
-        problems.extend(warnings.iter().map(|warning| about_certificate(warning, &mut OnDisk)));
+        for warning in warnings {
+            problems.push(about_certificate(warning, texts.line(&warning.place, &mut on_disk)));
+        }
     }
     show(&problems, json);
     match verified {
@@ -41,6 +45,21 @@ pub fn main(path: &Path, json: bool) -> ExitCode {
     }
 }
 
+/// The lines of the files that problems are in. Each file is read and cut once: with a warning for each of ten
+/// thousand sites, all of it for each would take minutes.
+#[derive(Default)]
+struct Texts(HashMap<Arc<Path>, Vec<String>>);
+
+impl Texts {
+    fn line(&mut self, place: &Place, files: &mut dyn Files) -> Option<&str> {
+        let lines = self.0.entry(place.file.clone()).or_insert_with(|| {
+            let bytes = files.read(&place.file).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        });
+        lines.get((place.line as usize).checked_sub(1)?).map(String::as_str)
+    }
+}
+
 fn show(problems: &[Problem], json: bool) {
     if json {
         println!("{}", problems.iter().map(Problem::to_json).collect::<serde_json::Value>());
@@ -49,16 +68,14 @@ fn show(problems: &[Problem], json: bool) {
     }
 }
 
-fn about_certificate(found: &control::SiteWarning, files: &mut dyn Files) -> Problem {
-    let text = files.read(&found.place.file).ok();
+fn about_certificate(found: &control::SiteWarning, line: Option<&str>) -> Problem {
     let remark = Remark {
         code: "certificate",
         message: format!("site \"{}\": {}", found.site, found.warning),
         label: String::new(),
         advice: found.warning.remedy().to_owned(),
     };
-    let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Problem::elsewhere(Level::Warning, remark, &found.place, text.as_deref())
+    Problem::elsewhere(Level::Warning, remark, &found.place, line)
 }
 
 fn failed(failure: &control::StartFailure) -> ExitCode {
@@ -67,9 +84,13 @@ fn failed(failure: &control::StartFailure) -> ExitCode {
 }
 
 /// The warnings of reading, then what can be proved of a configuration without errors.
-fn problems(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
+fn problems(
+    config: &Config,
+    files: &mut dyn Files,
+    texts: &mut Texts,
+) -> Result<Vec<Problem>, control::StartFailure> {
     let mut problems = config.warnings.clone();
-    problems.extend(proved(config, files)?);
+    problems.extend(proved_in(config, files, texts)?);
     Ok(problems)
 }
 
@@ -78,6 +99,14 @@ fn problems(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, cont
 /// # Errors
 /// None for one that could be served.
 pub fn proved(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
+    proved_in(config, files, &mut Texts::default())
+}
+
+fn proved_in(
+    config: &Config,
+    files: &mut dyn Files,
+    texts: &mut Texts,
+) -> Result<Vec<Problem>, control::StartFailure> {
     let sites = control::sites(config, config.listen.ports(0, 0))?;
     let facts: Vec<SiteFacts<'_>> = config
         .sites
@@ -92,25 +121,19 @@ pub fn proved(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, co
             session_cookies: &site.session_cookies,
         })
         .collect();
-    let mut texts: HashMap<Arc<Path>, Option<String>> = HashMap::new();
     let mut problems = Vec::new();
     for finding in proof::prove(&sites, &facts) {
         // Two ports that the system chooses are two ports.
         if finding.proved == (Proved::OnePort { port: 0 }) {
             continue;
         }
-        let file = &finding.place.file;
-        let text = texts.entry(file.clone()).or_insert_with(|| {
-            let bytes = files.read(file).ok()?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        });
-        problems.push(problem(&finding, text.as_deref()));
+        problems.push(problem(&finding, texts.line(&finding.place, files)));
     }
     Ok(problems)
 }
 
 /// A finding in the layout of the configuration's problems.
-fn problem(finding: &Finding, text: Option<&str>) -> Problem {
+fn problem(finding: &Finding, line: Option<&str>) -> Problem {
     let level = match finding.severity {
         Severity::Error => Level::Error,
         Severity::Warning => Level::Warning,
@@ -129,7 +152,7 @@ fn problem(finding: &Finding, text: Option<&str>) -> Problem {
         label: label.unwrap_or_default(),
         advice: advice.to_owned(),
     };
-    Problem::elsewhere(level, remark, &finding.place, text)
+    Problem::elsewhere(level, remark, &finding.place, line)
 }
 
 fn code(proved: &Proved) -> &'static str {
@@ -155,7 +178,7 @@ mod tests {
         let mut files = FilesInMemory::default().with("site.toml", text);
         let config = config::read(Path::new("site.toml"), &mut files, &Overrides::default());
         let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-        problems(&config, &mut files).expect("it compiles")
+        problems(&config, &mut files, &mut Texts::default()).expect("it compiles")
     }
 
     const SITE: &str =

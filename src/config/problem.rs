@@ -110,16 +110,13 @@ impl Problem {
     }
 
     /// A problem that another room found, such as a certificate that does not cover a host, in the same
-    /// layout. `text`: the file of `place` when it is at hand, for the line.
+    /// layout. `line`: what stands in the line of `place`, when the file is at hand.
     #[must_use]
-    pub fn elsewhere(level: Level, remark: Remark, place: &Place, text: Option<&str>) -> Self {
-        let index = (place.line as usize).checked_sub(1);
-        let at = match index.map(|index| text.and_then(|text| text.lines().nth(index))) {
-            None => At::Flag(place.file.clone()),
-            Some(None) => At::Place(place.clone()),
-            Some(Some(line)) => {
-                At::Line { place: place.clone(), excerpt: Excerpt::new(line, place.column, 1) }
-            }
+    pub fn elsewhere(level: Level, remark: Remark, place: &Place, line: Option<&str>) -> Self {
+        let at = match line {
+            _ if place.line == 0 => At::Flag(place.file.clone()),
+            None => At::Place(place.clone()),
+            Some(line) => At::Line { place: place.clone(), excerpt: Excerpt::new(line, place.column, 1) },
         };
         Self { level, said: Said::Elsewhere(remark), at }
     }
@@ -315,7 +312,7 @@ mod tests {
             label: "this one".to_owned(),
             advice: "renew it".to_owned(),
         };
-        let with = Problem::elsewhere(Level::Error, remark.clone(), &place, Some("one\ntwo = 2\n"));
+        let with = Problem::elsewhere(Level::Error, remark.clone(), &place, Some("two = 2"));
         assert_eq!(
             with.to_string(),
             "a.toml:2:5: the certificate ended yesterday\n  2 | two = 2\n    |     ^ this one\n  do: renew it"

@@ -1,6 +1,7 @@
 //! The worker's coarse clock: read once a tick, so that the request path asks the kernel nothing.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::time::{Duration, Instant, SystemTime};
 
 /// A moment on the worker's clock, in milliseconds since it began.
@@ -45,10 +46,8 @@ impl Clock {
         self.began_unix_ms.set((unix.as_millis() as u64).saturating_sub(self.now_ms.get()));
         let second = unix.as_secs();
         if second != self.date_of.replace(second) {
-            let text = httpdate::fmt_http_date(wall);
-            if let Ok(bytes) = text.as_bytes().try_into() {
-                *self.date.borrow_mut() = bytes;
-            }
+            let mut date = self.date.borrow_mut();
+            write!(&mut date[..], "{}", httpdate::HttpDate::from(wall)).expect("as long as every date");
         }
     }
 

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use portcullis::dispatch::{
     Alias, Covers, Element, Handshake, Place, Ports, Question, Rule, Scheme, SiteId, SiteRules, Sites, Ssl,
@@ -25,9 +26,26 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
+/// A thread whose allocations are counted from outside, by its number in the kernel; 0: none.
+static WATCHED: AtomicI32 = AtomicI32::new(0);
+static WATCHED_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
 fn count() {
     // No destructor, so it is there as long as the thread is.
     let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    let watched = WATCHED.load(Relaxed);
+    if watched != 0 && rustix::thread::gettid().as_raw_nonzero().get() == watched {
+        WATCHED_ALLOCATIONS.fetch_add(1, Relaxed);
+    }
+}
+
+/// Allocations of another thread while `work` runs. One thread at a time in a process.
+pub fn allocations_of(thread: i32, work: impl FnOnce()) -> u64 {
+    WATCHED.store(thread, Relaxed);
+    let before = WATCHED_ALLOCATIONS.load(Relaxed);
+    work();
+    WATCHED.store(0, Relaxed);
+    WATCHED_ALLOCATIONS.load(Relaxed) - before
 }
 
 // SAFETY: each call is passed on to the system's allocator unchanged, whose contract is the same; counting

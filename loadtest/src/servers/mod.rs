@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use process::{RunDirectory, Running, Surroundings};
+pub use process::{RunDirectory, Running, Surroundings, free_address};
 
 use crate::certificates::Pair;
 use crate::workload::{Arrival, Workload};

@@ -139,7 +139,7 @@ fn end_with_us(command: &mut Command) {
 }
 
 /// A port below the ones the kernel gives to clients, so that no connection of the run takes it first.
-fn free_address() -> io::Result<SocketAddr> {
+pub fn free_address() -> io::Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(18_000);
     loop {
         let port = NEXT.fetch_add(1, Ordering::Relaxed);
