@@ -21,6 +21,7 @@ pub mod demo;
 pub mod downstream;
 pub mod net;
 pub mod proxy;
+pub mod sandbox;
 pub mod spool;
 pub mod upstream;
 pub mod worker;

@@ -53,7 +53,11 @@ pub enum Command {
         shell: Shell,
     },
     /// Print the man page
-    Man,
+    Man {
+        /// Write a page for each command into this directory instead
+        #[arg(long, value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]

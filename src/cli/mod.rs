@@ -41,20 +41,36 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());
             ExitCode::SUCCESS
         }
-        Command::Man => man(),
+        Command::Man { directory } => man(directory.as_deref()),
     }
 }
 
 fn run(flags: &RunFlags) -> ExitCode {
+    let predecessor = match control::Predecessor::meet() {
+        Ok(predecessor) => predecessor,
+        Err(error) => {
+            eprintln!("portcullis: the process that serves cannot be taken over from: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let config = match read(&flags.config, &flags.overrides()) {
         Ok(config) => config,
-        Err(problems) => return fail(&problems),
+        Err(problems) => {
+            return match &predecessor {
+                // It writes them into its log.
+                Some(predecessor) => {
+                    predecessor.failed(&problems.to_string());
+                    ExitCode::FAILURE
+                }
+                None => fail(&problems),
+            };
+        }
     };
     logging::start(config.log);
-    serve(config, flags)
+    serve(config, flags, predecessor)
 }
 
-fn serve(config: Config, flags: &RunFlags) -> ExitCode {
+fn serve(config: Config, flags: &RunFlags, predecessor: Option<control::Predecessor>) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -63,6 +79,8 @@ fn serve(config: Config, flags: &RunFlags) -> ExitCode {
     let ended = control::run(control::Start {
         config,
         ring: flags.ring,
+        predecessor,
+        program: control::Program::running().ok(),
         reread: Arc::new(move || read(&path, &overrides)),
         ready: Box::new(|addresses| {
             for (scheme, address) in addresses {
@@ -171,10 +189,16 @@ fn dispatch_files(paths: &[PathBuf]) -> Vec<Result<PathBuf, (PathBuf, io::Error)
     files
 }
 
-fn man() -> ExitCode {
-    let mut page = Vec::new();
-    let rendered = clap_mangen::Man::new(Arguments::command()).render(&mut page);
-    match rendered.and_then(|()| io::stdout().write_all(&page)) {
+fn man(directory: Option<&Path>) -> ExitCode {
+    let written = match directory {
+        Some(directory) => clap_mangen::generate_to(Arguments::command(), directory),
+        None => {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(Arguments::command()).render(&mut page);
+            rendered.and_then(|()| io::stdout().write_all(&page))
+        }
+    };
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis: {error}");

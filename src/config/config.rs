@@ -32,6 +32,7 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
+    pub sandbox: Sandbox,
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
     /// In the order written, included files where `include` names them: after the sites of the
@@ -254,6 +255,17 @@ pub struct UpstreamPool {
     pub idle_per_worker: usize,
     /// How long an idle connection is kept.
     pub idle_timeout: Duration,
+}
+
+/// `[sandbox]`: what the process gives up once it has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// No program that is started has more rights than the process.
+    pub no_new_privileges: bool,
+    /// Workers open no file.
+    pub landlock: bool,
+    /// Workers make no system call they have no use for.
+    pub seccomp: bool,
 }
 
 /// `[[site]]`

@@ -135,6 +135,14 @@ pub const ACCESS_LOG_BUFFER: Bounded<u64> = Bounded { default: MIB, least: 128 *
 /// Where syslog daemons listen.
 pub const SYSLOG_SOCKET: &str = "/dev/log";
 
+// [sandbox]
+
+/// On: nothing the process starts is meant to gain rights.
+pub const NO_NEW_PRIVILEGES: bool = true;
+/// On where the kernel has it; a warning where not.
+pub const LANDLOCK: bool = true;
+pub const SECCOMP: bool = true;
+
 // [[site]]
 
 /// Protocols offered in TLS (RFC 7301), the preferred one first, and those that can be written.

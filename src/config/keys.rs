@@ -82,6 +82,7 @@ pub(super) static TOP: Keys = Keys {
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
+        key("sandbox", Shown::Absent("see below")),
         key("access_log", Shown::Absent("off")),
         key("site", Shown::Required),
     ],
@@ -169,6 +170,16 @@ pub(super) static ACCESS_LOG: Keys = Keys {
         key("to", Shown::Required),
         key("format", Shown::Word(|| defaults::ACCESS_LOG_FORMAT.word().to_owned())),
         key("buffer", Shown::Size(&defaults::ACCESS_LOG_BUFFER)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static SANDBOX: Keys = Keys {
+    table: "[sandbox]",
+    keys: &[
+        key("no_new_privileges", Shown::Flag(&defaults::NO_NEW_PRIVILEGES)),
+        key("landlock", Shown::Flag(&defaults::LANDLOCK)),
+        key("seccomp", Shown::Flag(&defaults::SECCOMP)),
     ],
     unavailable: &[],
 };
@@ -289,6 +300,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
+    &SANDBOX,
     &ACCESS_LOG,
     &SITE,
     &HSTS,

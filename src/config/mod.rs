@@ -93,6 +93,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let limits = reader.limits(top);
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
+    let sandbox = reader.sandbox(top);
     let access_log = reader.access_log(top);
 
     let mut included = Vec::new();
@@ -124,6 +125,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         limits,
         timeouts,
         upstream_pool,
+        sandbox,
         access_log,
         sites,
         warnings: Vec::new(),

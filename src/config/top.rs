@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use crate::config::config::{Limits, LogLevel, Timeouts, UpstreamPool, Workers};
+use crate::config::config::{Limits, LogLevel, Sandbox, Timeouts, UpstreamPool, Workers};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
@@ -73,6 +73,16 @@ impl Reader<'_> {
             upstream_connect: self.duration(section, "upstream_connect", &defaults::UPSTREAM_CONNECT),
             response_head: self.duration(section, "response_head", &defaults::RESPONSE_HEAD),
             tunnel_idle: self.duration(section, "tunnel_idle", &defaults::TUNNEL_IDLE),
+        }
+    }
+
+    pub(super) fn sandbox(&mut self, top: Section<'_>) -> Sandbox {
+        let table = self.table(top, "sandbox", "[sandbox]");
+        let section = self.section(&table, &keys::SANDBOX);
+        Sandbox {
+            no_new_privileges: self.boolean(section, "no_new_privileges", defaults::NO_NEW_PRIVILEGES),
+            landlock: self.boolean(section, "landlock", defaults::LANDLOCK),
+            seccomp: self.boolean(section, "seccomp", defaults::SECCOMP),
         }
     }
 

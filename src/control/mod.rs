@@ -11,7 +11,9 @@ mod process;
 mod reload;
 mod sealing;
 mod signals;
+mod systemd;
 mod tls;
+mod upgrade;
 mod workers;
 
 pub use failure::StartFailure;
@@ -19,3 +21,4 @@ pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};
 pub use reload::Reread;
 pub use tls::{ask_url as certificate_url, source as certificate_source};
+pub use upgrade::{Predecessor, Program};

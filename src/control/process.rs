@@ -5,27 +5,32 @@
 //!                              │     ▲              draining --SIGTERM--> exit at once
 //!                            SIGHUP  │ a new generation, or a line that says why not
 //!                              └─────┘
+//!                              └─SIGUSR2: a new process serves─▶ draining
 //! ```
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use super::acme::AcmeKeeper;
 use super::generation::{self, SiteWarning};
-use super::listen::{self, Bound, Listening};
+use super::listen::{self, Bound, Listening, Sockets};
 use super::reload::{self, Built, ReloadFailure, Reread};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
+use super::systemd;
+use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailure};
 use super::workers::{Workers, log_ring};
 use super::{StartFailure, tls};
 use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
+use crate::sandbox;
 use crate::spool::Writer;
 use crate::worker::{Report, Ring};
 
@@ -37,6 +42,10 @@ pub struct Start<'a> {
     pub config: Config,
     /// Where to begin on the ladder of ring set-ups.
     pub ring: Ring,
+    /// The process that serves until this one does.
+    pub predecessor: Option<Predecessor>,
+    /// What an upgrade starts; `None`: there are none.
+    pub program: Option<Program>,
     pub reread: Reread,
     /// Called once, when every worker accepts.
     pub ready: Ready<'a>,
@@ -57,15 +66,49 @@ pub enum Ended {
 ///
 /// # Errors
 /// What kept it from serving; later only a worker that failed, which ends the process.
-pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
+pub fn run(mut start: Start<'_>) -> Result<Ended, StartFailure> {
+    let mut predecessor = start.predecessor.take();
+    let begun = begin(start, &mut predecessor);
+    if let (Err(failure), Some(predecessor)) = (&begun, &predecessor) {
+        predecessor.failed(&failure.to_string());
+    }
+    let (mut process, inbox) = begun?;
+    let ended = process.serve(&inbox);
+    process.workers.log_totals();
+    process.lines.end();
+    ended
+}
+
+/// Everything up to the moment when all workers accept, and a process before this one does not any more.
+fn begin<'a>(
+    start: Start<'a>,
+    predecessor: &mut Option<Predecessor>,
+) -> Result<(Process<'a>, Receiver<Event>), StartFailure> {
     raise_descriptor_limit();
-    let Start { config, ring, reread, ready, reloaded } = start;
+    if start.config.sandbox.no_new_privileges
+        && let Err(error) = sandbox::forbid_new_privileges()
+    {
+        tracing::warn!(%error, "programs that are started may gain rights");
+    }
+    let Start { config, ring, reread, ready, reloaded, program, predecessor: _ } = start;
+    let mut inherited = match predecessor {
+        Some(predecessor) => predecessor.take_listeners(),
+        None => systemd::listeners(),
+    };
     let cores = cores_allowed();
     let count = match config.workers {
         config::Workers::PerCore => cores.len(),
         config::Workers::Count(count) => usize::from(count.get()),
     };
-    let Listening { all: bound, new, .. } = listen::bind(&config, count, &[]).map_err(StartFailure::Bind)?;
+    let Listening { all: bound, new, .. } =
+        listen::bind(&config, count, &[], &mut inherited).map_err(StartFailure::Bind)?;
+    for left in inherited.drain(..).filter(|left| left.scheme.is_none()) {
+        let address = left.written;
+        tracing::warn!(
+            "nothing listens on {address}, a socket of the service manager: no address of `[listen]` is this one"
+        );
+    }
+    let held = clones(&new).map_err(StartFailure::System)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();
     let keeper = tls::keeper(&config)?;
@@ -75,6 +118,10 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     log_warnings(&warnings);
     let mut key_keeper = KeyKeeper::default();
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
+    if let Some(predecessor) = predecessor {
+        let sessions = predecessor.verified(&generation).map_err(StartFailure::System)?;
+        tracing::info!(sessions, "taking over from the process that serves");
+    }
 
     let (events, inbox) = channel();
     let renewed = keeper.clone();
@@ -86,19 +133,32 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
     let report = move |report| drop(reports.send(Event::Worker(report)));
     let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
     bound_lines(&lines, &generation);
-    let workers = Workers::start(&cores, ring, &generation, new, inlets, report)?;
+    // Beside another process that accepts from the same queue, connections would be left in it: see `upgrade`.
+    let (at_once, later) = match predecessor {
+        Some(_) => (Vec::new(), new),
+        None => (new, Vec::new()),
+    };
+    let workers = Workers::start(&cores, ring, &generation, at_once, inlets, report)?;
     wait_until_started(&inbox, count)?;
+    if let Some(predecessor) = predecessor.take() {
+        predecessor.serving();
+        workers.install(&generation, later, &[]);
+    }
     ready(&addresses);
+    systemd::ready(&serves(&generation));
+    systemd::watch(workers.pulses());
     // When it can answer: a CA asks at once.
     acme.install(&generation).map_err(StartFailure::System)?;
 
-    let mut process = Process {
+    let process = Process {
         events,
         reread,
         reloaded,
         workers,
         lines,
         bound,
+        held,
+        program,
         generation,
         outdated: Vec::new(),
         key_keeper,
@@ -106,11 +166,16 @@ pub fn run(start: Start<'_>) -> Result<Ended, StartFailure> {
         acme,
         reloading: Reloading::No,
         installing: None,
+        upgrading: None,
+        successor: None,
+        reload_asked: false,
     };
-    let ended = process.serve(&inbox);
-    process.workers.log_totals();
-    process.lines.end();
-    ended
+    Ok((process, inbox))
+}
+
+fn serves(generation: &Generation) -> String {
+    let (number, sites) = (generation.number, generation.config.sites.len());
+    format!("generation {number} serves {sites} site{}", if sites == 1 { "" } else { "s" })
 }
 
 enum Event {
@@ -118,6 +183,8 @@ enum Event {
     Worker(Report),
     /// A reload has come to its end.
     Built(Box<Result<Built, ReloadFailure>>),
+    /// An upgrade: a new process serves beside this one, or will not.
+    Succeeded(Result<Successor, UpgradeFailure>),
 }
 
 /// Whether a generation is being built.
@@ -143,6 +210,9 @@ struct Process<'a> {
     lines: Writer,
     /// What is listened on.
     bound: Vec<Bound>,
+    /// The same sockets that the workers have, for a process that takes over. While they are here, none is closed.
+    held: Vec<Sockets>,
+    program: Option<Program>,
     /// What new connections get.
     generation: Arc<Generation>,
     /// Earlier ones that may still be in use.
@@ -154,13 +224,24 @@ struct Process<'a> {
     reloading: Reloading,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
+    /// Number of the process that is about to take over; 0 until it has one.
+    upgrading: Option<Arc<AtomicU32>>,
+    /// Accepts when the workers have taken back their accepts.
+    successor: Option<Successor>,
+    /// For a reload meanwhile: the new process may have read its files before they changed.
+    reload_asked: bool,
 }
+
+/// How long connections without a request may wait for one after an upgrade: that one's answer then says that it is
+/// the last. Closed at once, they would meet requests that are on their way.
+const LAST_REQUEST: Duration = Duration::from_secs(5);
 
 impl Process<'_> {
     fn serve(&mut self, inbox: &Receiver<Event>) -> Result<Ended, StartFailure> {
         let mut draining = false;
         let mut running = self.workers.count();
         let mut cut = 0;
+        let mut quiet = 0;
         while running > 0 {
             match self.next(inbox)? {
                 Event::Signal(Asked::Stop) if draining => {
@@ -169,9 +250,21 @@ impl Process<'_> {
                 }
                 Event::Signal(Asked::Stop) => {
                     draining = true;
-                    self.drain();
+                    self.give_up_upgrade();
+                    systemd::stopping("draining");
+                    self.drain(Duration::ZERO);
                 }
+                Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
+                Event::Signal(Asked::Upgrade) => self.upgrade(),
+                Event::Succeeded(Ok(successor)) if draining => tell(successor.process, Signal::TERM),
+                Event::Succeeded(Ok(successor)) => {
+                    draining = true;
+                    self.hand_over(successor);
+                }
+                Event::Succeeded(Err(failure)) if draining => tracing::info!("no upgrade: {failure}"),
+                Event::Succeeded(Err(failure)) => self.not_upgraded(&failure),
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
+                Event::Signal(Asked::Reload) if self.upgrading.is_some() => self.reload_asked = true,
                 Event::Signal(Asked::Reload) => self.reload(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
@@ -186,6 +279,14 @@ impl Process<'_> {
                 }
                 Event::Worker(Report::Failed { worker, error }) => {
                     return Err(StartFailure::Worker { worker, error });
+                }
+                Event::Worker(Report::Quiet { .. }) => {
+                    quiet += 1;
+                    if quiet == self.workers.count()
+                        && let Some(successor) = self.successor.take()
+                    {
+                        successor.gone();
+                    }
                 }
                 Event::Worker(Report::Started { .. }) => {}
             }
@@ -215,11 +316,68 @@ impl Process<'_> {
         }
     }
 
-    fn drain(&self) {
+    /// `idle`: how long connections may wait for a last request.
+    fn drain(&mut self, idle: Duration) {
+        // Queues that nobody will accept from must close with the workers' sockets.
+        self.held.clear();
         let timeout = self.generation.config.drain_timeout;
         let open = self.workers.connections_open();
         tracing::info!(connections = open, ?timeout, "draining: accepting no more");
-        self.workers.drain(Instant::now() + timeout);
+        let now = Instant::now();
+        self.workers.drain(now + idle.min(timeout / 2), now + timeout);
+    }
+
+    /// Starts the program anew.
+    fn upgrade(&mut self) {
+        if self.upgrading.is_some() {
+            tracing::info!("an upgrade is under way already");
+            return;
+        }
+        let Some(program) = self.program.clone() else {
+            return self.not_upgraded(&UpgradeFailure::Unavailable);
+        };
+        let held = match clones(&self.held) {
+            Ok(held) => held,
+            Err(error) => return self.not_upgraded(&UpgradeFailure::Wire(error)),
+        };
+        tracing::info!("upgrading: the program is started anew");
+        let estate = Estate {
+            listeners: held.into_iter().map(Sockets::bequeath).collect(),
+            sessions: self.generation.sessions.clone(),
+        };
+        let (events, started) = (self.events.clone(), Arc::new(AtomicU32::new(0)));
+        let done = move |succeeded| drop(events.send(Event::Succeeded(succeeded)));
+        match upgrade::start(program, estate, started.clone(), done) {
+            Ok(()) => self.upgrading = Some(started),
+            Err(error) => self.not_upgraded(&UpgradeFailure::Wire(error)),
+        }
+    }
+
+    /// The new process serves beside this one.
+    fn hand_over(&mut self, successor: Successor) {
+        let process = successor.process;
+        tracing::info!(process, "upgraded: the new process serves");
+        systemd::hand_to(process, "the new process serves, the old one drains");
+        self.drain(LAST_REQUEST);
+        self.successor = Some(successor);
+        if self.reload_asked {
+            tell(process, Signal::HUP);
+        }
+    }
+
+    fn not_upgraded(&mut self, failure: &UpgradeFailure) {
+        tracing::error!("{failure}\nnot upgraded: this process keeps serving");
+        self.upgrading = None;
+        if std::mem::take(&mut self.reload_asked) {
+            self.reload();
+        }
+    }
+
+    /// Told to stop, this process must not leave another one behind.
+    fn give_up_upgrade(&self) {
+        if let Some(started) = &self.upgrading {
+            tell(started.load(Ordering::Relaxed), Signal::TERM);
+        }
     }
 
     fn reload(&mut self) {
@@ -228,6 +386,7 @@ impl Process<'_> {
             return;
         }
         tracing::info!("reloading");
+        systemd::reloading();
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
@@ -258,6 +417,11 @@ impl Process<'_> {
         tls::adopt(&generation, &self.keeper);
         if let Err(error) = tls::watch(&self.keeper, &generation, kept_sites) {
             tracing::error!(%error, "changed certificates are not taken up before the next reload");
+        }
+        self.held.retain(|sockets| !listening.gone.contains(&sockets.bound));
+        match clones(&listening.new) {
+            Ok(new) => self.held.extend(new),
+            Err(error) => tracing::warn!(%error, "an upgrade will have to open new addresses itself"),
         }
         bound_lines(&self.lines, &generation);
         if let Err(error) = self.key_keeper.keep(&generation) {
@@ -291,11 +455,25 @@ impl Process<'_> {
     }
 
     fn reload_ended(&mut self) {
+        systemd::ready(&serves(&self.generation));
         let again = self.reloading == Reloading::YesAndAgain;
         self.reloading = Reloading::No;
         if again {
             self.reload();
         }
+    }
+}
+
+fn clones(sockets: &[Sockets]) -> io::Result<Vec<Sockets>> {
+    sockets.iter().map(Sockets::try_clone).collect()
+}
+
+/// Sends a signal to a process that this one started.
+fn tell(process: u32, signal: Signal) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    if let Some(process) = process {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(process, signal);
     }
 }
 
@@ -322,7 +500,12 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             }
             // Opened just now.
             Event::Signal(Asked::Reopen) => {}
-            Event::Worker(Report::Ended { .. } | Report::Installed { .. }) | Event::Built(_) => {}
+            Event::Signal(Asked::Upgrade) => {
+                tracing::info!("SIGUSR2 during the start: this is the program as it is now");
+            }
+            Event::Worker(Report::Ended { .. } | Report::Installed { .. } | Report::Quiet { .. })
+            | Event::Built(_)
+            | Event::Succeeded(_) => {}
         }
     }
     Ok(())

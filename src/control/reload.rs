@@ -69,7 +69,7 @@ fn build(
     keeper: &Keeper,
 ) -> Result<Built, ReloadFailure> {
     let config = reread().map_err(ReloadFailure::Config)?;
-    let listening = listen::bind(&config, workers, bound).map_err(StartFailure::Bind);
+    let listening = listen::bind(&config, workers, bound, &mut Vec::new()).map_err(StartFailure::Bind);
     let listening = listening.map_err(ReloadFailure::Start)?;
     let addresses: Vec<_> = listening.all.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 /// What a signal asks for.
@@ -14,6 +14,8 @@ pub enum Asked {
     Reload,
     /// SIGUSR1.
     Reopen,
+    /// SIGUSR2.
+    Upgrade,
 }
 
 /// Calls `asked` for each signal, from a thread of its own.
@@ -21,12 +23,13 @@ pub enum Asked {
 /// # Errors
 /// When the handlers or the thread cannot be set up.
 pub fn watch(asked: impl Fn(Asked) + Send + 'static) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2])?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             asked(match signal {
                 SIGHUP => Asked::Reload,
                 SIGUSR1 => Asked::Reopen,
+                SIGUSR2 => Asked::Upgrade,
                 _ => Asked::Stop,
             });
         }

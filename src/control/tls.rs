@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use super::StartFailure;
 use super::generation::SiteWarning;
@@ -15,8 +15,8 @@ use crate::tls::{self, CacheLimits, Moment, ServerConfigs, SessionCache, Session
 /// # Errors
 /// The system gives no socket pair.
 pub fn keeper(config: &Config) -> Result<Arc<Keeper>, StartFailure> {
-    let clock = Arc::new(SystemClock { began: Instant::now() });
-    Keeper::new(ServerConfigs::new(None), clock, ask_limits(config)).map_err(StartFailure::System)
+    Keeper::new(ServerConfigs::new(None), Arc::new(SystemClock), ask_limits(config))
+        .map_err(StartFailure::System)
 }
 
 pub fn ask_limits(config: &Config) -> AskLimits {
@@ -222,16 +222,16 @@ pub fn watch(
     keeper.watch(sites, secret)
 }
 
-/// The system's clocks, as sessions are dated.
-struct SystemClock {
-    began: Instant,
-}
+/// The system's clocks, as sessions are dated. The monotonic one is the machine's, not the process's: the process
+/// that takes over goes on with the same dates.
+struct SystemClock;
 
 impl tls::Clock for SystemClock {
     fn now(&self) -> Moment {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         Moment {
-            monotonic: self.began.elapsed().as_millis() as u64,
+            monotonic: monotonic.tv_sec as u64 * 1000 + monotonic.tv_nsec as u64 / 1_000_000,
             unix: unix.map_or(0, |since| since.as_millis() as u64),
         }
     }

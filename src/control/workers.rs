@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use super::StartFailure;
 use super::listen::{self, Bound, Sockets};
 use crate::config::Generation;
 use crate::metrics::Counters;
+use crate::sandbox::Rules;
 use crate::spool::Inlet;
 use crate::worker::{Order, Report, Ring, Worker};
 
@@ -19,6 +21,7 @@ struct Running {
     orders: Sender<Order>,
     wake: UnixStream,
     counters: Arc<Counters>,
+    pulse: Arc<AtomicU64>,
     // Number of the generation it serves with.
     generation: u64,
 }
@@ -37,12 +40,14 @@ impl Workers {
         report: impl Fn(Report) + Clone + Send + 'static,
     ) -> Result<Workers, StartFailure> {
         let count = inlets.len();
+        let sandbox = generation.config.sandbox;
         let mut workers = Vec::with_capacity(count);
         let hands = listen::deal(sockets, count).into_iter().zip(inlets);
         for (index, (listeners, lines)) in hands.enumerate() {
             let (orders, inbox) = channel();
             let (wake, woken) = UnixStream::pair().map_err(StartFailure::System)?;
             let counters = Arc::new(Counters::default());
+            let pulse = Arc::new(AtomicU64::new(0));
             let worker = Worker {
                 index,
                 count,
@@ -52,13 +57,19 @@ impl Workers {
                 generation: generation.clone(),
                 counters: counters.clone(),
                 lines,
+                sandbox: Rules { landlock: sandbox.landlock, seccomp: sandbox.seccomp },
+                pulse: pulse.clone(),
                 orders: inbox,
                 wake: woken,
             };
             worker.start(report.clone()).map_err(StartFailure::System)?;
-            workers.push(Running { orders, wake, counters, generation: generation.number });
+            workers.push(Running { orders, wake, counters, pulse, generation: generation.number });
         }
         Ok(Workers(workers))
+    }
+
+    pub(super) fn pulses(&self) -> Vec<Arc<AtomicU64>> {
+        self.0.iter().map(|worker| worker.pulse.clone()).collect()
     }
 
     pub(super) fn count(&self) -> usize {
@@ -74,9 +85,11 @@ impl Workers {
         }
     }
 
-    pub(super) fn drain(&self, deadline: Instant) {
+    /// Has all of them accept no more, and end at the deadline at the latest. `idle`: until when connections without
+    /// a request may stay.
+    pub(super) fn drain(&self, idle: Instant, deadline: Instant) {
         for worker in &self.0 {
-            worker.order(Order::Drain(deadline));
+            worker.order(Order::Drain { idle, deadline });
         }
     }
 

@@ -39,6 +39,8 @@ fn serve(http: &str, https: &str) -> Result<(), String> {
     let ended = control::run(control::Start {
         config,
         ring: Ring::DeferTaskrun,
+        predecessor: None,
+        program: None,
         reread: Arc::new(move || configuration(&http, &https, site_server, &path)),
         ready: Box::new(|addresses| {
             let of = |scheme| addresses.iter().find(|(s, _)| *s == scheme).map(|(_, address)| address.port());

@@ -32,16 +32,21 @@ enum Next {
     Close,
 }
 
+/// How long the first request may take to come on a connection that was accepted just before a drain.
+const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Serves requests until the connection ends. Between requests a connection holds no buffer and no more
 /// state than is here.
 pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) {
     let futures = &service.local.futures;
     let mut input = Buffer::default();
     loop {
-        let waited = match service.is_draining() {
-            true => Err(io::ErrorKind::TimedOut.into()),
-            false => stream.idle(service.local.clock.after(service.timeouts().keep_alive)).await,
+        // While the worker drains, this is a connection from its last moments: the request is on its way.
+        let patience = match service.is_draining() {
+            true => service.timeouts().keep_alive.min(DRAIN_PATIENCE),
+            false => service.timeouts().keep_alive,
         };
+        let waited = stream.idle(service.local.clock.after(patience)).await;
         let next = match waited {
             Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
             Err(_) => Next::Goodbye,

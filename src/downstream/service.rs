@@ -129,9 +129,13 @@ impl Service {
         Some(RunningHandshake(self.handshakes.clone()))
     }
 
-    /// Connections that wait for a request end; the others end after the request they are at.
+    /// Every connection ends after the request it is at, or the next one.
     pub fn drain(&self) {
         self.draining.set(true);
+    }
+
+    /// Ends the connections that wait for a request.
+    pub fn expire_idle(&self) {
         self.local.expire_idle();
     }
 

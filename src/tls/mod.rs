@@ -25,6 +25,7 @@
 pub mod certificate;
 mod certificate_cache;
 pub mod challenges;
+mod handover;
 mod handshake_failure;
 mod identity;
 mod names;
@@ -50,6 +51,7 @@ pub use certificate_cache::{
     Cached, CachedName, CertificateCache, CertificateCacheStatistics, NameKey, NameOf,
 };
 pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
+pub use handover::{export_sessions, import_sessions};
 pub use handshake_failure::HandshakeFailure;
 pub use identity::IdentityForm;
 pub use names::CertificateNames;

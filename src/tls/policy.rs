@@ -241,6 +241,11 @@ impl Binding {
     pub(super) fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// As another process had it.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Binding {
+        Binding(bytes)
+    }
 }
 
 /// The suites there are, by their IANA names, in the order of preference: those of TLS 1.3 first.

@@ -240,6 +240,27 @@ impl SessionCache {
         removed
     }
 
+    /// Every session that is alive, least recently used first in each shard, a shard at a time. `each` is called
+    /// with a shard locked; it must only copy.
+    pub(super) fn export(
+        &self,
+        now_ms: u64,
+        mut each: impl FnMut(&[u8; 32], Binding, u64, &[u8]),
+        mut shard_ends: impl FnMut() -> bool,
+    ) {
+        let lifetime_ms = self.lifetime_ms.load(Ordering::Relaxed);
+        for shard in &self.shards {
+            for (key, entry) in lock(shard).entries.iter().rev() {
+                if !entry.expired(now_ms, lifetime_ms) {
+                    each(&key.0, entry.binding, entry.origin_ms, &entry.value);
+                }
+            }
+            if !shard_ends() {
+                return;
+            }
+        }
+    }
+
     /// The sums over all shards; each is locked in turn.
     pub fn statistics(&self) -> CacheStatistics {
         let mut all = CacheStatistics::default();

@@ -68,6 +68,8 @@ struct PeriodKey {
     serial: u32,
     period: u64,
     key: LessSafeKey,
+    // What the key was made of: the process that takes over goes on with it.
+    bytes: Zeroizing<[u8; 32]>,
     sealed: AtomicU64,
 }
 
@@ -221,8 +223,32 @@ impl TicketKeys {
             serial,
             period,
             key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*bytes).ok()?),
+            bytes,
             sealed: AtomicU64::new(0),
         })
+    }
+
+    /// The random keys that open tickets, for [`adopt`](Self::adopt); none of a fleet, which derives its own.
+    pub(super) fn export(&self, mut each: impl FnMut(u64, u64, &[u8; 32])) {
+        if !self.is_fleet {
+            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+            ring.keys.iter().for_each(|key| each(self.lifetime_ms, key.period, &key.bytes));
+        }
+    }
+
+    /// Takes up a key that another process exported, if it would open tickets here.
+    pub(super) fn adopt(&self, lifetime_ms: u64, period: u64, bytes: &[u8; 32], now: Moment) {
+        let current = self.period(now);
+        let is_ours = !self.is_fleet && lifetime_ms == self.lifetime_ms;
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        if !is_ours || !self.opens(period, current) || ring.keys.iter().any(|key| key.period == period) {
+            return;
+        }
+        if let Ok(key) = UnboundKey::new(&AES_256_GCM, bytes) {
+            // Nonces are random, so counting anew is no more than another machine's share would be.
+            let (key, bytes) = (LessSafeKey::new(key), Zeroizing::new(*bytes));
+            ring.keys.push(PeriodKey { serial: 0, period, key, bytes, sealed: AtomicU64::new(0) });
+        }
     }
 
     fn seal(&self, value: &[u8], binding: Binding, now: Moment) -> Option<Vec<u8>> {

@@ -18,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
+use crate::sandbox::{self, Rules};
 use crate::spool::Inlet;
 
 pub use runtime::Ring;
@@ -46,6 +48,10 @@ pub struct Worker {
     pub counters: Arc<Counters>,
     /// Where lines of the access log go.
     pub lines: Inlet,
+    /// What it gives up before it accepts.
+    pub sandbox: Rules,
+    /// Counted up at every tick: the worker turns its loop.
+    pub pulse: Arc<AtomicU64>,
     pub orders: Receiver<Order>,
     /// A byte here says that there are orders; its end, that the process wants the worker gone.
     pub wake: UnixStream,
@@ -63,8 +69,9 @@ pub struct Listener {
 pub enum Order {
     /// Serve with this generation from here on; accept on these listeners, too, and no more on those.
     Install { generation: Arc<Generation>, add: Vec<Listener>, remove: Vec<(Scheme, SocketAddr)> },
-    /// Accept no more, finish what runs, end at the moment given.
-    Drain(Instant),
+    /// Accept no more, finish what runs; connections that wait for a request may do so until `idle`. End at the
+    /// deadline.
+    Drain { idle: Instant, deadline: Instant },
 }
 
 /// What a worker tells `control`.
@@ -79,6 +86,10 @@ pub enum Report {
     Installed {
         worker: usize,
         generation: u64,
+    },
+    /// It drains, and has taken back the last of its accepts.
+    Quiet {
+        worker: usize,
     },
     /// It could not start or go on.
     Failed {
@@ -123,6 +134,9 @@ impl Worker {
             set.set(core);
             rustix::thread::sched_setaffinity(None, &set)?;
         }
+        for left in sandbox::confine_worker(self.sandbox) {
+            tracing::warn!(worker = self.index, "this worker is not confined as it should be: {left}");
+        }
         let local = Local::new();
         let place = (self.index, self.count);
         let generation = self.generation;
@@ -130,11 +144,11 @@ impl Worker {
         let service = Rc::new(service);
         let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
         accepting.start(self.listeners, &generation)?;
-        monoio::spawn(tick(local, service.clone()));
+        monoio::spawn(tick(local, service.clone(), self.pulse));
         report(Report::Started { worker: self.index, ring, failed });
 
         let mut wake = wake_stream(self.wake, ring)?;
-        let deadline = loop {
+        let (idle, deadline) = loop {
             match next_order(&mut wake, &self.orders).await {
                 Some(Order::Install { generation, add, remove }) => {
                     service.install(generation.clone());
@@ -143,15 +157,26 @@ impl Worker {
                     accepting.start(add, &generation)?;
                     report(Report::Installed { worker: self.index, generation: generation.number });
                 }
-                Some(Order::Drain(deadline)) => break deadline,
-                None => break Instant::now(),
+                Some(Order::Drain { idle, deadline }) => break (idle, deadline),
+                None => break (Instant::now(), Instant::now()),
             }
         };
         let stopped = accepting.stop(|_| true);
         service.drain();
-        while (service.connections_open() > 0 || stopped.iter().any(|stop| !stop.is_done()))
-            && Instant::now() < deadline
-        {
+        let mut waiting = true;
+        let mut quiet = false;
+        loop {
+            if !quiet && stopped.iter().all(accept::Stop::is_done) {
+                quiet = true;
+                report(Report::Quiet { worker: self.index });
+            }
+            if (quiet && service.connections_open() == 0) || Instant::now() >= deadline {
+                break;
+            }
+            if waiting && Instant::now() >= idle {
+                waiting = false;
+                service.expire_idle();
+            }
             monoio::time::sleep(DRAIN_LOOK).await;
         }
         // What was counted since the last tick.
@@ -202,9 +227,10 @@ impl Accepting {
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// The worker's one timer: moves the clock on, ends what is late, sweeps the pool.
-async fn tick(local: Local, service: Rc<Service>) {
+async fn tick(local: Local, service: Rc<Service>, pulse: Arc<AtomicU64>) {
     loop {
         monoio::time::sleep(TICK).await;
+        pulse.fetch_add(1, Ordering::Relaxed);
         local.tick();
         service.sweep();
     }

@@ -88,6 +88,22 @@ fn every_example_is_good() {
 }
 
 #[test]
+fn the_configuration_of_the_package_is_good() {
+    let output = check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/debian/portcullis.toml"));
+    assert!(output.status.success(), "{}", errors(&output));
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = run_to_end(Command::new(PROGRAM).args(["man", "--directory"]).arg(directory.path()));
+    assert!(output.status.success(), "{}", errors(&output));
+    for page in ["portcullis.1", "portcullis-run.1", "portcullis-check.1", "portcullis-import-zotonic.1"] {
+        assert!(directory.path().join(page).exists(), "{page}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     for command in ["check", "run"] {
         let output = run_to_end(Command::new(PROGRAM).args([command, "-c", "/nowhere/portcullis.toml"]));

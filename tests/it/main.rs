@@ -36,6 +36,7 @@ mod sites;
 mod smuggling;
 mod streaming;
 mod system_calls;
+mod takeover;
 mod tidy;
 mod trusted;
 mod upgrade;

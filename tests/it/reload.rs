@@ -3,12 +3,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::Instant;
 
 use rustix::process::Signal;
 use rustls::HandshakeKind::{Full, Resumed};
 
 use crate::harness::{
-    Client, End, Server, Setup, Tls, Upstream, any_site, response_with, serve, site, wait_until,
+    Client, End, PATIENCE, Server, Setup, Tls, Upstream, any_site, response_with, serve, site, wait_until,
     with_one_worker_and_two,
 };
 
@@ -279,11 +280,13 @@ fn many_reloads_under_load_drop_nothing_and_keep_no_memory() {
             })
         })
         .collect();
-    for reload in 0..reloads {
+    let mut pinged = Instant::now();
+    for _ in 0..reloads {
         server.reload(&sites);
         // Neither our site server nor a tunnel waits for ever.
-        if reload % 50 == 0 {
+        if pinged.elapsed() > PATIENCE / 6 {
             ping(&mut tunnels);
+            pinged = Instant::now();
         }
     }
     stop.store(true, Ordering::Relaxed);

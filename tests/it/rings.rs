@@ -82,3 +82,33 @@ fn an_unprivileged_process_without_locked_memory_serves_and_says_what_it_lacks()
     }
     exercise(&server);
 }
+
+#[test]
+fn every_worker_is_confined_and_says_so_to_the_kernel() {
+    let upstream = Upstream::echo();
+    for (keys, privileges, filter) in
+        [("", "1", "2"), ("no_new_privileges = false, landlock = false, seccomp = false", "0", "0")]
+    {
+        let server = Setup::new(&any_site(&upstream)).workers(2).table("sandbox", keys).start();
+        exercise(&server);
+        let tasks = format!("/proc/{}/task", server.process());
+        let mut workers = 0;
+        for task in std::fs::read_dir(tasks).expect("it runs") {
+            let status = task.expect("readable").path().join("status");
+            let status = std::fs::read_to_string(status).expect("a thread that stays");
+            let of = |name: &str| {
+                let line = status.lines().find_map(|line| line.strip_prefix(name));
+                line.expect("Linux says so").trim().to_owned()
+            };
+            let is_worker = of("Name:").starts_with("worker-");
+            workers += usize::from(is_worker);
+            // Where these cases themselves are confined, the program is, too.
+            if std::fs::read_to_string("/proc/self/status").expect("ours").contains("NoNewPrivs:\t0") {
+                assert_eq!(of("NoNewPrivs:"), privileges, "{status}");
+                assert_eq!(of("Seccomp:"), if is_worker { filter } else { "0" }, "{status}");
+            }
+        }
+        assert_eq!(workers, 2);
+        assert!(!server.log_text().contains("not confined as it should be") || !keys.is_empty());
+    }
+}

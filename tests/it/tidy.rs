@@ -36,7 +36,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("worker", &["config", "downstream", "http", "metrics", "net", "spool"]),
+    ("sandbox", &[]),
+    ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["http", "http1", "tls"]),
     (
         "control",
@@ -47,6 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dispatch",
             "http",
             "metrics",
+            "net",
+            "sandbox",
             "sealing",
             "spool",
             "tls",

@@ -47,6 +47,8 @@ fn serve(sites: String) -> (std::net::SocketAddr, std::net::SocketAddr) {
         let start = control::Start {
             config,
             ring: Ring::DeferTaskrun,
+            predecessor: None,
+            program: None,
             reread: Arc::new(read),
             ready: Box::new(move |addresses| drop(ready.send(addresses.to_vec()))),
             reloaded: Box::new(|_| {}),

@@ -45,7 +45,12 @@ enum Stream {
 impl Client {
     #[track_caller]
     pub fn http(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the listener accepts");
+        Client::over(TcpStream::connect(address).expect("the listener accepts"))
+    }
+
+    /// On a connection that was made before.
+    #[track_caller]
+    pub fn over(stream: TcpStream) -> Client {
         Client { stream: Stream::Plain(Wire::tcp(stream).expect("an open socket")), unread: Vec::new() }
     }
 

@@ -57,6 +57,12 @@ impl Setup {
         self.listen = keys.to_owned();
     }
 
+    /// Writes the file with another number of them.
+    pub fn set_workers(&mut self, workers: usize) {
+        self.workers = workers;
+        self.write();
+    }
+
     pub fn workers(mut self, workers: usize) -> Setup {
         self.workers = workers;
         self
@@ -370,6 +376,14 @@ impl Server {
     pub fn signal(&self, signal: Signal) {
         let process = Pid::from_child(&self.child);
         kill_process(process, signal).expect("a child of ours");
+    }
+
+    /// Waits for its end, when another process goes on writing to its log.
+    #[track_caller]
+    pub fn wait_for_end_of_process(&mut self) -> ExitStatus {
+        let status = wait(&mut self.child);
+        self.ended = status;
+        status.unwrap_or_else(|| panic!("it does not end:\n{}", self.log_text()))
     }
 
     /// Waits for its end.
