@@ -28,6 +28,7 @@ pub struct Config {
     pub log: LogLevel,
     pub listen: Listen,
     pub session_cache: SessionCache,
+    pub certificate_cache: CertificateCache,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
@@ -255,13 +256,15 @@ impl Config {
 }
 
 /// `[session_cache]`: how TLS sessions are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCache {
     pub mode: SessionMode,
     /// Sessions over all workers.
     pub size: usize,
     /// From the full handshake; resumption never extends it. Whole seconds, at most 7 days (RFC 8446 §4.6.1).
     pub lifetime: Duration,
+    /// What all machines of a fleet have, for `Tickets`; `None`: tickets of this process only.
+    pub fleet_secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +275,17 @@ pub enum SessionMode {
     Tickets,
     /// Every handshake is a full one.
     Off,
+}
+
+/// `[certificate_cache]`: what sources that are asked for names answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateCache {
+    /// Names remembered, those nobody has a certificate for included.
+    pub size: usize,
+    /// How long an answer is good that does not say so itself.
+    pub lifetime: Duration,
+    /// Names without a known certificate that are asked for in a second.
+    pub unknown_names_per_second: u32,
 }
 
 /// `[limits]`
@@ -294,6 +308,8 @@ pub struct Limits {
     pub connections_per_address: Option<u16>,
     /// Requests of one client address; `None`: no limit. More are answered 429.
     pub requests_per_address: Option<crate::limits::Rate>,
+    /// TLS handshakes that run at a time on a worker; more are refused.
+    pub handshakes_per_worker: usize,
 }
 
 /// `[timeouts]`
@@ -406,6 +422,14 @@ pub struct Site {
     /// `None`: no `Strict-Transport-Security` is sent.
     pub hsts: Option<Hsts>,
     pub tls_versions: TlsVersions,
+    /// Protocols offered, the preferred one first; empty: no ALPN.
+    pub alpn: Vec<String>,
+    /// IANA names; empty: all there are.
+    pub cipher_suites: Vec<String>,
+    /// Whether chains are sent compressed to clients that take them so.
+    pub certificate_compression: bool,
+    /// `None`: clients are not asked for certificates.
+    pub client_auth: Option<ClientAuth>,
     /// Octets of a request body; `u64::MAX` when "unlimited". More is answered 413.
     pub request_body_bytes_max: u64,
     /// In the order to ask; never empty when `ssl`.
@@ -449,12 +473,8 @@ impl Site {
             languages: self.languages.clone(),
             unmatched: self.unmatched,
             rules: self.dispatch.clone(),
-            // Versions are all a site's TLS policy has.
-            tls_policy: match self.tls_versions {
-                TlsVersions::Tls12AndTls13 => 0,
-                TlsVersions::Tls12 => 1,
-                TlsVersions::Tls13 => 2,
-            },
+            // A number of the whole configuration: whoever compiles all sites gives it.
+            tls_policy: 0,
         }
     }
 
@@ -558,6 +578,8 @@ pub enum Source {
     Files {
         certificate: PathBuf,
         key: PathBuf,
+        /// An OCSP response to staple.
+        ocsp: Option<PathBuf>,
     },
     /// A directory that holds them under one of the known names.
     Directory {
@@ -565,6 +587,19 @@ pub enum Source {
     },
     SelfSigned {
         key: SelfSignedKey,
+    },
+    /// A program that is run for each name.
+    Command {
+        /// Never empty.
+        run: Vec<String>,
+        timeout: Duration,
+    },
+    /// A server that is asked for each name.
+    Http {
+        url: SourceUrl,
+        timeout: Duration,
+        /// Whom to trust for https, in place of the system's authorities.
+        ca: Option<PathBuf>,
     },
     Acme(Box<AcmeSource>),
 }
@@ -622,6 +657,39 @@ impl Site {
     }
 }
 
+/// The URL of a server that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceUrl {
+    pub server: Upstream,
+    /// As in `Host`.
+    pub authority: String,
+    /// Path and query, with the `/` in front.
+    pub target: String,
+}
+
+/// `client_auth`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// PEM certificates of those who may issue client certificates.
+    pub ca: PathBuf,
+    pub mode: ClientAuthMode,
+    /// Revocation lists.
+    pub crl: Vec<PathBuf>,
+    /// The field site servers are told the identity in.
+    pub header: String,
+    pub identity: IdentityForm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// The handshake fails without a certificate that verifies.
+    Require,
+    /// One that is shown must verify, none is fine.
+    Request,
+}
+
+pub use crate::tls::IdentityForm;
+
 /// The key of a self-signed certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SelfSignedKey {
@@ -664,4 +732,14 @@ pub enum UpstreamHost {
     Address(IpAddr),
     /// Lowercase; to be resolved off the worker threads.
     Name(String),
+}
+
+impl std::fmt::Display for UpstreamHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
