@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::config::{HostPattern, SourceUrl, Upstream, UpstreamHost};
+use crate::config::{HostPattern, SourceUrl, Upstream, UpstreamHost};
 
 /// Why an address to listen on cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

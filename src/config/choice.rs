@@ -1,7 +1,7 @@
 //! The words of settings that are one of a few.
 
 use crate::access_log::Format;
-use crate::config::config::{
+use crate::config::{
     AcmeChallenge, Alias, Balance, ClientAuthMode, IdentityForm, LogLevel, PathReading, ProxyProtocol,
     SessionMode, SessionProtection, SocketAccess, Unmatched,
 };

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::access_log::Format;
-use crate::config::config::{
+use crate::config::{
     AcmeChallenge, Alias, Balance, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode,
     SessionProtection, SocketAccess, TlsVersions, Unmatched,
 };

@@ -35,6 +35,7 @@ mod problem;
 mod reader;
 mod rules;
 mod site;
+mod site_tls;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -57,6 +58,7 @@ pub use generation::{Generation, Kept, ServedSite};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
+pub use site_tls::*;
 
 use message::What;
 use reader::Reader;

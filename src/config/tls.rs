@@ -3,10 +3,6 @@
 use std::path::PathBuf;
 
 use crate::config::address;
-use crate::config::config::{
-    CertificateCache, CertificateSource, ClientAuth, SelfSignedKey, SessionCache, SessionMode, Source,
-    TlsVersions,
-};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{CertificateForm, Expected, What};
@@ -14,6 +10,10 @@ use crate::config::reader::Reader;
 use crate::config::site::Claims;
 use crate::config::values::Section;
 use crate::config::written::{Table, Value};
+use crate::config::{
+    CertificateCache, CertificateSource, ClientAuth, SelfSignedKey, SessionCache, SessionMode, Source,
+    TlsVersions,
+};
 use crate::dispatch::Place;
 use crate::http::FieldName;
 use crate::tls::{Versions, cipher_suites};

@@ -26,11 +26,8 @@ fn who_shows_no_certificate_is_let_in_where_that_is_fine() {
     for version in rustls::ALL_VERSIONS {
         let tls = || Tls::new().sni("strict.test").version(version);
         let none = tls().alert_at_first_request(https);
-        let expected = match version.version {
-            rustls::ProtocolVersion::TLSv1_3 => AlertDescription::CertificateRequired,
-            _ => AlertDescription::HandshakeFailure,
-        };
-        assert_eq!(none, expected);
+        // RFC 8446 §4.4.2.4. The library says so in TLS 1.2, too, where RFC 5246 §7.4.6 leaves it to the server.
+        assert_eq!(none, AlertDescription::CertificateRequired);
         let unknown = tls().identity(&stranger).alert_at_first_request(https);
         assert_eq!(unknown, AlertDescription::UnknownCA);
         let unknown = tls().sni("polite.test").identity(&stranger).alert_at_first_request(https);

@@ -424,9 +424,10 @@ impl Tls {
         session.writer().write_all(first)?;
         let mut tls = StreamOwned::new(session, wire);
         while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock)?;
+            let went = tls.conn.complete_io(&mut tls.sock);
+            went.map_err(|error| alert_before(&mut tls).unwrap_or(error))?;
         }
-        tls.flush()?;
+        tls.flush().map_err(|error| alert_before(&mut tls).unwrap_or(error))?;
         let certificate = chain.0.lock().expect("no panic").first().map(|first| first.to_vec());
         Ok(Client { stream: Stream::Tls(Box::new(tls), certificate), unread: Vec::new() })
     }
@@ -543,4 +544,14 @@ impl ClientSessionStore for AnyName {
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.0.take_tls13_ticket(&AnyName::name())
     }
+}
+
+/// The alert that a server sent before it closed: what is written after that fails before anything is read.
+fn alert_before(tls: &mut StreamOwned<ClientConnection, Wire>) -> Option<io::Error> {
+    while let Ok(1..) = tls.conn.read_tls(&mut tls.sock) {
+        if let Err(error) = tls.conn.process_new_packets() {
+            return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+    None
 }
