@@ -287,6 +287,57 @@ fn a_client_that_does_not_read_stops_the_site_server_and_costs_little() {
 }
 
 #[test]
+fn what_is_urgent_goes_first_whether_the_client_says_so_or_the_site_server() {
+    const LARGE: usize = 8_000_000;
+    let upstream = Upstream::script(move |peer| {
+        while let Some(request) = peer.request()? {
+            let urgency = if request.target() == "/script" { "Priority: u=1\r\n" } else { "" };
+            let head = format!("HTTP/1.1 200 OK\r\n{urgency}Content-Length: {LARGE}\r\n\r\n");
+            peer.send([head.as_bytes(), &vec![b'x'; LARGE]].concat())?;
+        }
+        Ok(())
+    });
+    let server = serve(&upstream);
+    for (path, said) in [("/style", Some("u=0")), ("/script", None), ("/other", None)] {
+        let client = connect(&server, "a.test");
+        // The streams' windows are no bound: the connection's is, and what the socket takes.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(2 * LARGE as u32);
+        let meanwhile = http2_with(client, &builder, async |send| {
+            let image = Request::get("https://a.test/image").header("priority", "u=5, i");
+            let (image, _) = begin(&send, image.body(()).expect("a request"), true).await;
+            let (_, mut image) = image.await.expect("a head").into_parts();
+            let mut urgent = Request::get(format!("https://a.test{path}"));
+            if let Some(said) = said {
+                urgent = urgent.header("priority", said);
+            }
+            let (urgent, _) = begin(&send, urgent.body(()).expect("a request"), true).await;
+            let (_, mut urgent) = urgent.await.expect("a head").into_parts();
+            // Both are read as they come; counted is what came of the image until the other was whole.
+            let mut counts = [0, 0];
+            let mut meanwhile = None;
+            std::future::poll_fn(|context| {
+                for (body, count) in [&mut image, &mut urgent].into_iter().zip(&mut counts) {
+                    while let Poll::Ready(Some(data)) = body.poll_data(context) {
+                        let data = data.expect("octets");
+                        *count += data.len();
+                        body.flow_control().release_capacity(data.len()).expect("its window");
+                    }
+                }
+                if counts[1] == LARGE {
+                    meanwhile.get_or_insert(counts[0]);
+                }
+                if counts == [LARGE; 2] { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            meanwhile.expect("it was whole")
+        });
+        // What was on its way when the other began. The default, 3, is more urgent than the image, too.
+        assert!(meanwhile < LARGE / 4, "{path}: {meanwhile} octets of the image came before the more urgent");
+    }
+}
+
+#[test]
 fn a_websocket_passes_through_a_stream() {
     let upstream = Upstream::script(|peer| {
         let request = peer.head()?.unwrap_or_default();

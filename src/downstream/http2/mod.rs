@@ -17,12 +17,12 @@
 //! its place there, and none waits longer than `body_idle`. What it can make us do without asking for anything is
 //! metered (`meter`), besides the crate's own defences.
 //!
-//! Set aside: priorities (RFC 9218). The crate sends what streams have in turn, and lets nobody have a say in that; the
-//! `priority` field goes on to the site server, and PRIORITY_UPDATE is read and means nothing.
+//! The crate sends what streams have in turn; which streams have something is decided before it, by urgency (`priority`).
 
 mod body;
 mod driver;
 mod meter;
+mod priority;
 mod responder;
 mod stream;
 mod tunnel;
@@ -41,6 +41,7 @@ use super::http1::linger;
 use super::service::Service;
 use crate::net::{Buffer, Stream, contained};
 use driver::{Driver, Farewell};
+use priority::Turns;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(service: &Rc<Service>, stream: &Stream, visitor: Visitor) {
@@ -64,6 +65,7 @@ pub(super) async fn serve(service: &Rc<Service>, stream: &Stream, visitor: Visit
 struct Shared {
     open: Cell<u32>,
     closing: Cell<bool>,
+    turns: Turns,
     // The connection's task.
     waker: Cell<Option<Waker>>,
 }

@@ -10,6 +10,7 @@ use h2::{Reason, SendStream};
 use http::{HeaderMap, Response, StatusCode};
 
 use super::body::within;
+use super::priority::{Going, Turn, Urgency};
 use crate::config::ServedSite;
 use crate::downstream::location::Locations;
 use crate::downstream::reply::with_reply;
@@ -18,6 +19,9 @@ use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{MapSink, ResponseHead, declared_length, each_response_field, map_of_trailers};
 use crate::net::Buffer;
 use crate::proxy::Responder;
+
+/// How long a stream that waits for its client's window holds back less urgent ones.
+const HELD_BACK_MAX: Duration = Duration::from_millis(100);
 
 /// The side of a stream that we send on. Shared by the one who sends and the one who looks for a reset.
 pub(super) enum Sending {
@@ -44,6 +48,7 @@ impl Sending {
 
 pub(super) struct Http2Responder<'a> {
     pub(super) sending: &'a RefCell<Sending>,
+    pub(super) turn: Turn<'a>,
     pub(super) service: &'a Service,
     /// `None`: an answer of our own.
     pub(super) site: Option<&'a ServedSite>,
@@ -67,6 +72,10 @@ impl Responder for Http2Responder<'_> {
 
     fn write_head(&mut self, head: &ResponseHead<'_, '_>, _: &mut Vec<u8>) {
         let body = head.body.relayed_to(Version::Http2);
+        let said = head.headers().iter().filter(|field| field.name.eq_ignore_ascii_case("priority"));
+        if let Some(urgency) = said.filter_map(|field| Urgency::read(field.value)).last() {
+            self.turn.urgency.set(urgency);
+        }
         self.head = self.response(head, body);
         if let (Some(response), Some(length)) = (&mut self.head, declared_length(head, body)) {
             response.headers_mut().insert(http::header::CONTENT_LENGTH, length.into());
@@ -94,6 +103,7 @@ impl Responder for Http2Responder<'_> {
             }
         }
         if !bytes.is_empty() {
+            let going = self.turn.go(&self.service.local).await;
             // What the client's window has no place for is waited for here, the end of a response, too: so one block
             // is held at most, and a window that stays closed has a deadline.
             let length = bytes.len();
@@ -103,7 +113,7 @@ impl Responder for Http2Responder<'_> {
             })?;
             self.with_body(|body| body.send_data(std::mem::take(bytes), ends && fits))?;
             if !(last && fits) {
-                self.room().await?;
+                self.room(going).await?;
                 if ends {
                     self.with_body(|body| body.send_data(Buffer::default(), true))?;
                 }
@@ -141,30 +151,38 @@ impl Http2Responder<'_> {
         Ok(())
     }
 
-    /// Waits until the client's window has a place for more than what was given before.
-    async fn room(&self) -> io::Result<()> {
-        let room = within(&self.service.local, self.idle, |context| {
-            let mut sending = self.sending.borrow_mut();
-            let Sending::Body(body) = &mut *sending else {
-                return Poll::Ready(false);
-            };
-            body.reserve_capacity(1);
-            loop {
-                if body.capacity() > 0 {
-                    return Poll::Ready(true);
-                }
-                match body.poll_capacity(context) {
-                    Poll::Ready(Some(Ok(0))) => {}
-                    Poll::Ready(Some(Ok(_))) => return Poll::Ready(true),
-                    Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        });
-        match room.await {
+    /// Waits until the client's window has a place for more than what was given before. Less urgent streams wait, too,
+    /// unless it takes long: then it is this stream alone that the client does not read.
+    async fn room(&self, going: Going<'_>) -> io::Result<()> {
+        let local = &self.service.local;
+        let mut room = within(local, HELD_BACK_MAX, |context| self.poll_room(context)).await;
+        drop(going);
+        if room.is_none() {
+            room = within(local, self.idle, |context| self.poll_room(context)).await;
+        }
+        match room {
             Some(true) => Ok(()),
             Some(false) => Err(io::ErrorKind::BrokenPipe.into()),
             None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut sending = self.sending.borrow_mut();
+        let Sending::Body(body) = &mut *sending else {
+            return Poll::Ready(false);
+        };
+        body.reserve_capacity(1);
+        loop {
+            if body.capacity() > 0 {
+                return Poll::Ready(true);
+            }
+            match body.poll_capacity(context) {
+                Poll::Ready(Some(Ok(0))) => {}
+                Poll::Ready(Some(Ok(_))) => return Poll::Ready(true),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     }
 

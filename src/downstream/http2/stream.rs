@@ -1,6 +1,6 @@
 //! One stream: its request decided and answered like one of HTTP/1.1.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -15,6 +15,7 @@ use http::{Method, Request, Response};
 use httparse::{EMPTY_HEADER, Header};
 
 use super::body::Http2Body;
+use super::priority::{Turn, Urgency};
 use super::responder::{Http2Responder, Sending};
 use super::{Shared, tunnel};
 use crate::downstream::Visitor;
@@ -43,15 +44,19 @@ pub(super) async fn serve(
 ) {
     let (head, body) = request.into_parts();
     let plan = plan(service, visitor, &head, body.is_end_stream());
+    let said = head.headers.get_all("priority").iter();
+    let urgency =
+        Cell::new(said.filter_map(|value| Urgency::read(value.as_bytes())).last().unwrap_or_default());
+    let turn = Turn { turns: &shared.turns, urgency: &urgency };
     drop(head);
     let sending = RefCell::new(Sending::Head(respond));
     match plan {
-        Plan::Forward(forward) => self::forward(service, visitor, &sending, forward, body).await,
+        Plan::Forward(forward) => self::forward(service, visitor, (&sending, turn), forward, body).await,
         Plan::Answer(answer) => {
             if answer.reuse == Reuse::Close {
                 shared.close();
             }
-            self::answer(service, &sending, visitor.scheme, answer).await;
+            self::answer(service, (&sending, turn), visitor.scheme, answer).await;
         }
         Plan::NeedMore => {}
     }
@@ -126,7 +131,7 @@ struct Switched<'a> {
 async fn forward(
     service: &Service,
     visitor: &Visitor,
-    sending: &RefCell<Sending>,
+    (sending, turn): (&RefCell<Sending>, Turn<'_>),
     mut forward: Forward,
     stream: RecvStream,
 ) {
@@ -135,7 +140,7 @@ async fn forward(
     let hsts = forward.serving.generation.site(forward.site).hsts_on(scheme).map(<[u8]>::to_vec);
     let request = std::mem::take(&mut forward.request);
     let outcome = {
-        let mut work = pin!(exchange(service, visitor, sending, &forward, request, stream));
+        let mut work = pin!(exchange(service, visitor, (sending, turn), &forward, request, stream));
         let mut reset = pin!(poll_fn(|context| sending.borrow_mut().poll_reset(context)));
         match first(work.as_mut(), reset.as_mut()).await {
             First::Left(outcome) => outcome,
@@ -159,7 +164,7 @@ async fn forward(
             let told = (record, failure.reason());
             let hsts = hsts.as_deref();
             let page = Answer::failed(service, told, failure.status(), head_only, Reuse::Keep, true, hsts);
-            answer(service, sending, scheme, page).await;
+            answer(service, (sending, turn), scheme, page).await;
         }
         Outcome::Tunnel(switched) => {
             let Switched { upstream, head, first, mut body } = *switched;
@@ -167,6 +172,7 @@ async fn forward(
             drop(serving);
             let idle = service.timeouts().tunnel_idle;
             let mut responder = Http2Responder {
+                turn,
                 sending,
                 service,
                 site: None,
@@ -197,7 +203,7 @@ async fn forward(
 async fn exchange<'a>(
     service: &'a Service,
     visitor: &Visitor,
-    sending: &RefCell<Sending>,
+    (sending, turn): (&RefCell<Sending>, Turn<'_>),
     forward: &Forward,
     request: Buffer,
     stream: RecvStream,
@@ -205,6 +211,7 @@ async fn exchange<'a>(
     let site = forward.serving.generation.site(forward.site);
     let idle = service.timeouts().body_idle;
     let mut responder = Http2Responder {
+        turn,
         sending,
         service,
         site: Some(site),
@@ -264,9 +271,15 @@ fn reset_reason(cut: Cut, said: Option<u32>) -> Reason {
 }
 
 /// Our answers are written once, in the form of HTTP/1.1, and take the way of those of site servers.
-async fn answer(service: &Service, sending: &RefCell<Sending>, scheme: Scheme, mut answer: Answer) {
+async fn answer(
+    service: &Service,
+    (sending, turn): (&RefCell<Sending>, Turn<'_>),
+    scheme: Scheme,
+    mut answer: Answer,
+) {
     let idle = service.timeouts().body_idle;
     let mut responder = Http2Responder {
+        turn,
         sending,
         service,
         site: None,

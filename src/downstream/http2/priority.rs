@@ -1,0 +1,170 @@
+//! Whose octets go first: the urgency of RFC 9218.
+//!
+//! The protocol below sends what streams have given it in turn. So a stream gives nothing while a more urgent one of its
+//! connection has something to send that has no place yet; streams of one urgency share. Nobody waits longer than
+//! [`PATIENCE`] for that: a download without an end must not keep others from theirs.
+//!
+//! What counts is the `priority` field of the request, and that of the response where the site server knows better
+//! (§8). Of it only `u` is used: `i` is as if it were always there. PRIORITY_UPDATE frames are read over.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::body::within;
+use crate::net::Local;
+
+/// The longest that a stream waits for more urgent ones before it gives its next block.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LEVELS: usize = 8;
+
+/// From 0, the most urgent, to 7 (RFC 9218 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Urgency(u8);
+
+impl Default for Urgency {
+    fn default() -> Self {
+        Urgency(3)
+    }
+}
+
+impl Urgency {
+    /// What a `priority` field says, a dictionary of structured fields (RFC 9218 §5, RFC 9651 §3.2); `None`: nothing of
+    /// urgency, or nothing that can be read.
+    pub(super) fn read(field: &[u8]) -> Option<Urgency> {
+        let mut found = None;
+        let mut quoted = false;
+        let mut escaped = false;
+        // A comma in a string is none between members.
+        let members = field.split(|&byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' => return !quoted,
+                _ => {}
+            }
+            false
+        });
+        for member in members {
+            // The last of one name counts; parameters are for others.
+            if let [b'u', b'=', digits @ ..] = member.trim_ascii() {
+                let digits = digits.split(|&byte| byte == b';').next().unwrap_or_default();
+                found = match digits {
+                    [digit @ b'0'..=b'7'] => Some(Urgency(digit - b'0')),
+                    _ => None,
+                };
+            }
+        }
+        found
+    }
+}
+
+/// What the streams of a connection know of each other's urgency.
+#[derive(Default)]
+pub(super) struct Turns {
+    // Of each urgency: streams with something to send.
+    sending: [Cell<u32>; LEVELS],
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// The place of a stream among those of its connection.
+#[derive(Clone, Copy)]
+pub(super) struct Turn<'a> {
+    pub(super) turns: &'a Turns,
+    pub(super) urgency: &'a Cell<Urgency>,
+}
+
+/// Holds back what is less urgent for as long as it lives.
+pub(super) struct Going<'a> {
+    turns: &'a Turns,
+    urgency: Urgency,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits until nothing more urgent has something to send; what is less urgent waits from here on.
+    pub(super) async fn go(self, local: &Local) -> Going<'a> {
+        let urgency = self.urgency.get();
+        let going = Going::new(self.turns, urgency);
+        if self.turns.is_behind(urgency) {
+            // Late: it goes all the same.
+            within(local, PATIENCE, |context| {
+                if self.turns.is_behind(urgency) {
+                    self.turns.waiting.borrow_mut().push(context.waker().clone());
+                    return Poll::Pending;
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
+        going
+    }
+}
+
+impl Turns {
+    fn is_behind(&self, urgency: Urgency) -> bool {
+        self.sending[..usize::from(urgency.0)].iter().any(|streams| streams.get() > 0)
+    }
+}
+
+impl<'a> Going<'a> {
+    fn new(turns: &'a Turns, urgency: Urgency) -> Going<'a> {
+        let streams = &turns.sending[usize::from(urgency.0)];
+        streams.set(streams.get() + 1);
+        Going { turns, urgency }
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        let streams = &self.turns.sending[usize::from(self.urgency.0)];
+        streams.set(streams.get() - 1);
+        if streams.get() == 0 {
+            self.turns.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urgency_is_read_from_any_dictionary() {
+        let cases: &[(&str, Option<u8>)] = &[
+            ("u=0", Some(0)),
+            ("u=7, i", Some(7)),
+            ("i, u=1", Some(1)),
+            ("i,u=5;x=2", Some(5)),
+            ("u=2,u=6", Some(6)),
+            ("x=\"a,u=1\", u=4", Some(4)),
+            ("x=\"\\\",u=1\"", None),
+            ("", None),
+            ("i", None),
+            ("u", None),
+            ("u=8", None),
+            ("u=-1", None),
+            ("u=1.0", None),
+            ("u=\"1\"", None),
+            ("U=1", None),
+            ("uu=1", None),
+        ];
+        for &(field, expected) in cases {
+            assert_eq!(Urgency::read(field.as_bytes()), expected.map(Urgency), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_less_urgent_are_behind_until_the_last_of_the_urgent_has_gone() {
+        let turns = Turns::default();
+        let urgent = Going::new(&turns, Urgency(1));
+        let another = Going::new(&turns, Urgency(1));
+        assert!(turns.is_behind(Urgency(2)) && turns.is_behind(Urgency(7)));
+        assert!(!turns.is_behind(Urgency(1)) && !turns.is_behind(Urgency(0)));
+        turns.waiting.borrow_mut().push(Waker::noop().clone());
+        drop(urgent);
+        assert!(turns.is_behind(Urgency(2)) && turns.waiting.borrow().len() == 1);
+        drop(another);
+        assert!(!turns.is_behind(Urgency(7)) && turns.waiting.borrow().is_empty());
+    }
+}
