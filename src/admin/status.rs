@@ -67,6 +67,7 @@ pub(super) fn of(view: &View) -> Value {
     drop(seen);
     status["session_cache"] = session_cache(&generation);
     status["sites"] = gathered.sites.iter().map(|site| self::site(site, &generation)).collect();
+    status["orders"] = (view.orders)().map_or(Value::Null, |orders| orders.to_json());
     status["certificates"] = certificates(&generation)
         .map(|told| {
             json!({

@@ -53,7 +53,7 @@ pub use http::{AskServer, AskUrl};
 pub use keep::{make_state_directory, write_state_file};
 pub use keeper::{AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan};
 pub use policy::{ClientAuthPlan, PolicyPlan};
-pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
+pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning, date};
 pub use questions::QuestionCounters;
 pub use secret::read as read_secret;
 pub use self_signed::{kept_self_signed, self_signed};

@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::explain::certificate::{self, SourceState};
-use super::flags::CertificatesFlags;
-use super::{fail, read};
+use super::flags::{CertificatesAct, CertificatesFlags};
+use super::{fail, read, remote};
+use crate::admin::OrderedSite;
 use crate::certs;
 use crate::config::{Config, Overrides, SelfSignedKey, Site, Source};
+use crate::control;
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// Something that is served ends within the time asked for, or has ended.
@@ -24,15 +26,22 @@ struct Row {
     state: String,
     served: bool,
     certificate: Option<ServedCertificate>,
+    /// Of source `acme`: how far it is.
+    order: Option<OrderedSite>,
 }
 
 pub fn main(flags: &CertificatesFlags) -> ExitCode {
-    let config = match read(&flags.config, &Overrides::default()) {
+    if let Some(CertificatesAct::Renew { site, remote }) = &flags.act {
+        return remote::renew(site, remote);
+    }
+    let file = flags.config.as_ref().expect("clap asks for it");
+    let config = match read(file, &Overrides::default()) {
         Ok(config) => config,
         Err(problems) => return fail(&problems),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    let rows = rows(&config);
+    let mut rows = rows(&config);
+    add_orders(&mut rows, &config, now);
     if flags.json {
         println!("{}", rows.iter().map(|row| row.to_json(now)).collect::<Value>());
     } else {
@@ -72,6 +81,20 @@ fn rows(config: &Config) -> Vec<Row> {
     rows
 }
 
+/// Adds to what comes from authorities when it is ordered next, and why it was not.
+fn add_orders(rows: &mut [Row], config: &Config, now: i64) {
+    for order in control::orders_kept(config, now) {
+        let of_it = |row: &&mut Row| row.site == order.site && row.source.starts_with("acme");
+        if let Some(row) = rows.iter_mut().find(of_it) {
+            row.state += &format!(", next order {}", certs::date(order.next));
+            if let Some((at, why)) = &order.last_error {
+                row.state += &format!("; failed {}: {why}", certs::date(*at));
+            }
+            row.order = Some(order);
+        }
+    }
+}
+
 /// What is kept of it in the state directory.
 fn self_signed(
     site: &Site,
@@ -87,7 +110,14 @@ fn self_signed(
     match certs::kept_self_signed(&site.name, key, &config.state_directory, configs.provider()) {
         Ok(Some(certificate)) => {
             let state = "served, renewed before it ends".to_owned();
-            Row { site: site.name.clone(), source, state, served: true, certificate: Some(certificate) }
+            Row {
+                site: site.name.clone(),
+                source,
+                state,
+                served: true,
+                certificate: Some(certificate),
+                order: None,
+            }
         }
         Ok(None) => Row::without(site, source, "made when the server needs it"),
         Err(problem) => Row::without(site, source, &problem.to_string()),
@@ -97,7 +127,7 @@ fn self_signed(
 impl Row {
     fn without(site: &Site, source: String, state: &str) -> Row {
         let (site, state) = (site.name.clone(), state.to_owned());
-        Row { site, source, state, served: false, certificate: None }
+        Row { site, source, state, served: false, certificate: None, order: None }
     }
 
     fn of<'a>(
@@ -112,6 +142,7 @@ impl Row {
             state: state.to_owned(),
             served: state == "served",
             certificate: Some(certificate.clone()),
+            order: None,
         })
     }
 
@@ -131,6 +162,7 @@ impl Row {
             "not_before": certificate.map(ServedCertificate::not_before),
             "not_after": certificate.map(ServedCertificate::not_after),
             "days_left": self.days_left(now),
+            "order": self.order.as_ref().map(OrderedSite::to_json),
         })
     }
 }

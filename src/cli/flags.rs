@@ -163,16 +163,31 @@ pub struct ExplainFlags {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct CertificatesFlags {
+    #[command(subcommand)]
+    pub act: Option<CertificatesAct>,
     /// The configuration file
-    #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
     /// Exit 4 when a certificate that is served ends within this time, such as "14d"
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub within: Option<Duration>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum CertificatesAct {
+    /// Have the running process order a certificate now, whatever it waits for
+    Renew {
+        /// The site's name in the configuration
+        #[arg(value_name = "SITE")]
+        site: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Args)]

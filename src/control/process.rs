@@ -148,7 +148,8 @@ fn begin<'a>(
         let asks = asks.lock().unwrap_or_else(PoisonError::into_inner);
         asks.send(Event::Asked(ask)).is_ok()
     };
-    let view = View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), ask);
+    let view =
+        View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), acme.seen(), ask);
     let administration = Administration::start(&generation.config.admin, view, predecessor.is_some())?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();
@@ -292,6 +293,9 @@ impl Process<'_> {
                     }
                     // Whoever asked may have gone.
                     let _ = done.send(open);
+                }
+                Event::Asked(Ask::Renew(site, done)) => {
+                    let _ = done.send(self.acme.renew(&site));
                 }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
                 Event::Signal(Asked::Upgrade) => self.upgrade(),

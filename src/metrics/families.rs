@@ -39,6 +39,11 @@ families! {
     SESSION_EVICTIONS = Counter "portcullis_session_cache_evictions_total" [] "Sessions removed before their time, to make room.";
     SESSION_EXPIRIES = Counter "portcullis_session_cache_expiries_total" [] "Sessions removed because their lifetime had ended.";
     CERTIFICATE_END = Gauge "portcullis_certificate_not_after_timestamp_seconds" ["site", "name", "key", "source"] "When a certificate that is served ends, in Unix time.";
+    ORDERS = Counter "portcullis_acme_orders_total" ["result"] "How orders of certificates ended: ordered here, found in the fleet's store, or failed, by reason.";
+    ORDER_NEXT = Gauge "portcullis_acme_next_order_timestamp_seconds" ["site"] "When the certificate of a site is ordered next, in Unix time.";
+    ORDER_FAILED = Gauge "portcullis_acme_failing" ["site"] "1 when the last order of a site failed.";
+    STORE_UP = Gauge "portcullis_acme_store_up" [] "1 when the fleet's store is reached; not there without one.";
+    STORE_FAILURES = Counter "portcullis_acme_store_failures_total" ["reason"] "Times the fleet's store could not be used.";
     LOG_LOST = Counter "portcullis_access_log_lines_lost_total" [] "Lines of the access log that could not be written: a full disk, no syslog daemon.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] "Time of all threads in user and kernel.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [] "Memory in use.";

@@ -8,6 +8,8 @@ mod client;
 pub mod http2;
 mod message;
 mod pebble;
+#[cfg(feature = "acme")]
+mod redis;
 mod server;
 mod upstream;
 mod wire;
@@ -16,6 +18,8 @@ pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use message::Message;
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
+#[cfg(feature = "acme")]
+pub use redis::Redis;
 pub use server::{PROGRAM, Server, Setup, run_to_end};
 pub use upstream::{Peer, Upstream, response_with};
 
