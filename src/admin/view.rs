@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::orders::Orders;
+use crate::certs::Keeper;
 use crate::config::Generation;
 use crate::http::Scheme;
 use crate::metrics::Counters;
@@ -48,6 +49,7 @@ pub struct Reloads {
 pub struct View {
     seen: Mutex<Seen>,
     pub(super) workers: Vec<Arc<Counters>>,
+    pub(super) keeper: Arc<Keeper>,
     /// Lines of the access log that could not be written.
     pub(super) lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
     /// `None`: nothing is ordered.
@@ -73,6 +75,7 @@ impl View {
         generation: Arc<Generation>,
         listeners: Vec<(Scheme, SocketAddr)>,
         workers: Vec<Arc<Counters>>,
+        keeper: Arc<Keeper>,
         lines_lost: impl Fn() -> u64 + Send + Sync + 'static,
         orders: impl Fn() -> Option<Orders> + Send + Sync + 'static,
         ask: impl Fn(Ask) -> bool + Send + Sync + 'static,
@@ -89,6 +92,7 @@ impl View {
         View {
             seen: Mutex::new(seen),
             workers,
+            keeper,
             lines_lost: Box::new(lines_lost),
             orders: Box::new(orders),
             ask: Box::new(ask),
