@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use super::answer::{self, NameAnswer};
 use super::ask_failure::AskFailure;
 use super::http::{self, AskUrl, Trust};
+use super::on_demand::{OnDemand, OnDemandRule};
 use super::questions::Questions;
 use super::{command, verify};
 use crate::tls::{
@@ -21,6 +22,7 @@ use crate::tls::{
 pub(super) enum Asking {
     Command { run: Vec<String>, timeout: Duration },
     Http { url: AskUrl, timeout: Duration, trust: Option<Trust> },
+    OnDemand(OnDemand),
 }
 
 /// What all asked sources share.
@@ -88,6 +90,11 @@ fn id(site: &str, asking: &Asking, policy: &Policy) -> [u8; 32] {
     match asking {
         Asking::Command { run, .. } => run.iter().for_each(|word| part(word.as_bytes())),
         Asking::Http { url, .. } => part(url.to_string().as_bytes()),
+        Asking::OnDemand(OnDemand { rule: OnDemandRule { allow, ask }, .. }) => {
+            part(b"on demand");
+            allow.iter().for_each(|pattern| part(pattern.as_bytes()));
+            ask.iter().for_each(|url| part(url.to_string().as_bytes()));
+        }
     }
     all.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
@@ -120,6 +127,7 @@ impl Shared {
         match self.asking {
             Asking::Command { .. } => SourceWord::Command,
             Asking::Http { .. } => SourceWord::Http,
+            Asking::OnDemand(_) => SourceWord::Acme,
         }
     }
 
@@ -127,8 +135,8 @@ impl Shared {
     fn answer(&self, key: NameKey, name: &str, base: &Base) -> Answer {
         let room = &*self.room;
         let (answer, lifetime) = match self.serve(name, base) {
-            Ok(Some((served, lifetime))) => (Answer::Served(Arc::new(served)), lifetime),
-            Ok(None) => (Answer::Nothing, None),
+            Ok((Some(served), lifetime)) => (Answer::Served(Arc::new(served)), lifetime),
+            Ok((None, lifetime)) => (Answer::Nothing, lifetime),
             Err(failure) => {
                 room.questions.counters.failed.add(failure.reason());
                 tracing::warn!(
@@ -145,18 +153,23 @@ impl Shared {
         room.cache.put(key, of, answer, lifetime, room.clock.now())
     }
 
-    fn serve(&self, name: &str, base: &Base) -> Result<Option<(ServedTls, Option<Duration>)>, AskFailure> {
+    /// `None`, too, may be remembered for another time than the others.
+    fn serve(&self, name: &str, base: &Base) -> Result<(Option<ServedTls>, Option<Duration>), AskFailure> {
         let question = answer::question(name, &self.site);
-        let bytes = match &self.asking {
-            Asking::Command { run, timeout } => command::ask(run, &question, *timeout)?,
-            Asking::Http { url, timeout, trust } => http::ask(url, trust.as_ref(), &question, *timeout)?,
-        };
         let configs = &self.room.configs;
         let provider = configs.provider();
-        let Some(answer) = answer::parse(&bytes, self.word(), base.policy.alpn(), provider)? else {
-            return Ok(None);
+        let parsed = |bytes: &[u8]| answer::parse(bytes, self.word(), base.policy.alpn(), provider);
+        let answer = match &self.asking {
+            Asking::Command { run, timeout } => parsed(&command::ask(run, &question, *timeout)?)?,
+            Asking::Http { url, timeout, trust } => {
+                parsed(&http::ask(url, trust.as_ref(), &question, *timeout)?)?
+            }
+            Asking::OnDemand(on_demand) => match on_demand.certificate(&self.site, name)? {
+                (Some(certificate), lifetime) => Some(NameAnswer { certificate, options: None, lifetime }),
+                (None, lifetime) => return Ok((None, lifetime)),
+            },
         };
-        let NameAnswer { certificate, options, lifetime } = answer;
+        let Some(NameAnswer { certificate, options, lifetime }) = answer else { return Ok((None, None)) };
         if !certificate.covers(name.as_bytes()) {
             return Err(AskFailure::NotCovered);
         }
@@ -172,6 +185,6 @@ impl Shared {
         let site_policy = base.policy.number();
         let served =
             ServedTls::new(&self.site, site_policy, policy, certificate.into(), &self.sessions, configs);
-        Ok(Some((served.map_err(|problem| AskFailure::Policy(problem.to_string()))?, lifetime)))
+        Ok((Some(served.map_err(|problem| AskFailure::Policy(problem.to_string()))?), lifetime))
     }
 }

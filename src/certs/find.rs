@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::files::LoadedCertificate;
 use super::http::AskUrl;
+use super::on_demand::OnDemandRule;
 use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, ocsp, self_signed, verify};
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
@@ -22,6 +23,8 @@ pub enum Source {
     Command { run: Vec<String>, timeout: Duration },
     /// `{ source = "http", url = …, timeout = … }`, likewise. `ca`: whom to trust in place of the system's.
     Http { url: AskUrl, timeout: Duration, ca: Option<PathBuf> },
+    /// `{ source = "acme", on_demand = … }`, asked for each name.
+    OnDemand { rule: OnDemandRule },
     /// `{ source = "acme", … }`: what was ordered for these names lies in the state directory.
     Acme { names: Vec<String> },
 }
@@ -29,7 +32,7 @@ pub enum Source {
 impl Source {
     /// Whether it is asked for each name. The others answer for the whole site.
     pub fn is_asked(&self) -> bool {
-        matches!(self, Source::Command { .. } | Source::Http { .. })
+        matches!(self, Source::Command { .. } | Source::Http { .. } | Source::OnDemand { .. })
     }
 
     /// The files and directories it reads; not those it writes itself.
@@ -38,7 +41,9 @@ impl Source {
             Source::Files { certificate, key, ocsp } => [Some(certificate), key.as_ref(), ocsp.as_ref()],
             Source::Directory { directory } => [Some(directory), None, None],
             Source::SelfSigned { key } => [key.as_ref(), None, None],
-            Source::Command { .. } | Source::Http { .. } | Source::Acme { .. } => [None, None, None],
+            Source::Command { .. } | Source::Http { .. } | Source::OnDemand { .. } | Source::Acme { .. } => {
+                [None, None, None]
+            }
         };
         files.into_iter().flatten().map(PathBuf::as_path)
     }
@@ -155,7 +160,7 @@ fn ask(
             prove(&certificate, &path, configs)?;
             return Ok(FoundCertificate { set: certificate.into(), warnings, at: 0, outdated: false });
         }
-        Source::Command { .. } | Source::Http { .. } => {
+        Source::Command { .. } | Source::Http { .. } | Source::OnDemand { .. } => {
             return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::AskedForNames));
         }
         #[cfg(feature = "acme")]

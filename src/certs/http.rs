@@ -81,6 +81,14 @@ pub(super) fn trust(ca: Option<&Path>, configs: &ServerConfigs) -> Result<Trust,
     Ok(Arc::new(config))
 }
 
+/// Gets a URL whose answer is its status.
+///
+/// # Errors
+/// As [`ask`]; `Status` for another than 200.
+pub(super) fn get(url: &AskUrl, trust: Option<&Trust>, timeout: Duration) -> Result<(), AskFailure> {
+    send(url, trust, None, timeout).map(drop)
+}
+
 /// Posts the question and returns the body of a 200. One connection for each question. The name of the server
 /// is looked up by the system, whose own bounds hold for that.
 ///
@@ -90,6 +98,16 @@ pub(super) fn ask(
     url: &AskUrl,
     trust: Option<&Trust>,
     question: &[u8],
+    timeout: Duration,
+) -> Result<Zeroizing<Vec<u8>>, AskFailure> {
+    send(url, trust, Some(question), timeout)
+}
+
+/// `question`: what is posted; `None`: it is a GET.
+fn send(
+    url: &AskUrl,
+    trust: Option<&Trust>,
+    question: Option<&[u8]>,
     timeout: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, AskFailure> {
     let until = Instant::now() + timeout;
@@ -128,16 +146,19 @@ fn connect(host: &str, port: u16, until: Instant) -> Result<Timed<TcpStream>, As
 fn exchange(
     stream: &mut (impl Read + Write),
     url: &AskUrl,
-    question: &[u8],
+    question: Option<&[u8]>,
 ) -> Result<Zeroizing<Vec<u8>>, AskFailure> {
-    let head = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Accept: application/json\r\nUser-Agent: portcullis\r\nConnection: close\r\n\r\n",
-        url.target,
-        url.authority,
-        question.len()
-    );
-    let request = [head.as_bytes(), question].concat();
+    let AskUrl { target, authority, .. } = url;
+    let start = match question {
+        Some(question) => format!(
+            "POST {target} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nAccept: application/json\r\n",
+            question.len()
+        ),
+        None => format!("GET {target} HTTP/1.1\r\nHost: {authority}\r\n"),
+    };
+    let end = "User-Agent: portcullis\r\nConnection: close\r\n\r\n";
+    let request = [start.as_bytes(), end.as_bytes(), question.unwrap_or(&[])].concat();
     stream.write_all(&request).and_then(|()| stream.flush()).map_err(failure)?;
     let limits = Limits::default();
     // Room for all of it beforehand: a buffer that grows leaves copies of the key behind.

@@ -24,6 +24,7 @@ use arc_swap::ArcSwapOption;
 
 use super::asked::{AskedSource, Asking, Room};
 use super::counts::ReasonCounts;
+use super::on_demand::{self, OnDemand, OnDemandOrders};
 use super::questions::{QuestionCounters, Questions};
 use super::watch::{Look, Watch, Woken, directories};
 use super::{
@@ -80,6 +81,7 @@ pub struct Keeper {
     pub counters: KeeperCounters,
     // Wakes the thread that watches.
     wake: UnixStream,
+    orders: on_demand::Orders,
     woken: Mutex<Option<UnixStream>>,
 }
 
@@ -142,6 +144,7 @@ impl Keeper {
             watched: Mutex::default(),
             counters: KeeperCounters::default(),
             wake,
+            orders: on_demand::Orders::default(),
             woken: Mutex::new(Some(woken)),
         }))
     }
@@ -238,8 +241,19 @@ impl Keeper {
                 let trust = is_tls.then(|| http::trust(ca.as_deref(), &self.room.configs)).transpose()?;
                 Some(Asking::Http { url: url.clone(), timeout: *timeout, trust })
             }
+            Source::OnDemand { rule } => {
+                let is_tls =
+                    rule.ask.as_ref().is_some_and(|ask| matches!(ask.server, http::AskServer::Tls { .. }));
+                let trust = is_tls.then(|| http::trust(None, &self.room.configs)).transpose()?;
+                Some(Asking::OnDemand(OnDemand { rule: rule.clone(), trust, orders: self.orders.clone() }))
+            }
             _ => None,
         })
+    }
+
+    /// Who orders what is asked for on demand; told once.
+    pub fn set_orders(&self, orders: Arc<dyn OnDemandOrders>) {
+        let _ = self.orders.set(orders);
     }
 
     /// Keeps these current from here on, and no others. `secret`: the fleet's, with the keys made of it.

@@ -34,6 +34,7 @@ mod http;
 mod keep;
 mod keeper;
 mod ocsp;
+mod on_demand;
 mod pem;
 mod policy;
 mod problem;
@@ -56,6 +57,7 @@ pub use keep::{make_state_directory, write_state_file};
 pub use keeper::{
     AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan, SiteStanding, SourceStanding, Standing,
 };
+pub use on_demand::{KeptOnDemand, OnDemandOrders, OnDemandRule, Orders as OnDemandOrdersSlot};
 pub use policy::{ClientAuthPlan, PolicyPlan};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning, date};
 pub use questions::QuestionCounters;

@@ -1,5 +1,6 @@
 //! Source `acme` of a site's `certificate`.
 
+use crate::config::address;
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::What;
@@ -7,7 +8,7 @@ use crate::config::reader::Reader;
 use crate::config::values::Section;
 use crate::config::written::Table;
 use crate::config::{
-    AcmeBinding, AcmeChallenge, AcmeDns, AcmeSource, CertificateSource, Host, HostPattern, Source,
+    AcmeBinding, AcmeChallenge, AcmeDns, AcmeSource, CertificateSource, Host, HostPattern, OnDemand, Source,
 };
 
 impl Reader<'_> {
@@ -43,7 +44,29 @@ impl Reader<'_> {
             eab: self.acme_eab(section),
             ca: self.filled(section, "ca").map(|(path, at)| self.beside(at, &path)),
             dns,
+            on_demand: self.acme_on_demand(section),
         })
+    }
+
+    fn acme_on_demand(&mut self, source: Section<'_>) -> Option<OnDemand> {
+        let table = self.table(source, "on_demand", "on_demand = { allow = [\"*.example.com\"] }");
+        source.get("on_demand")?;
+        let section = self.section(&table, &keys::ACME_ON_DEMAND);
+        if !section.has("allow") && !section.has("ask") {
+            self.error(source.key_at("on_demand"), What::OnDemandOpen {});
+        }
+        let mut allow = Vec::new();
+        for (text, at) in self.texts(section, "allow", "\"*.example.com\"") {
+            match address::host(&text) {
+                Ok(pattern) => allow.push(pattern),
+                Err(why) => self.error(at, What::BadHostName { text, why }),
+            }
+        }
+        let ask = self.filled(section, "ask").and_then(|(text, at)| {
+            address::source_url(&text).map_err(|why| self.error(at, What::BadSourceUrl { text, why })).ok()
+        });
+        let per_hour = self.count(section, "per_hour", &defaults::ON_DEMAND_PER_HOUR);
+        Some(OnDemand { allow, ask, per_hour: u32::try_from(per_hour).unwrap_or(u32::MAX) })
     }
 
     fn acme_eab(&mut self, source: Section<'_>) -> Option<AcmeBinding> {
@@ -94,7 +117,8 @@ impl Reader<'_> {
                 _ => None,
             })
             .collect();
-        if sources.is_empty() {
+        // Hosts of the others are ordered when a client asks for them.
+        if sources.is_empty() || sources.iter().any(|source| source.on_demand.is_some()) {
             return;
         }
         let by_record = sources.iter().all(|source| source.challenge == AcmeChallenge::Dns01);

@@ -332,6 +332,7 @@ pub(super) static ACME: Keys = Keys {
         key("eab", Shown::Absent("none")),
         key("ca", Shown::Absent("the roots of the system")),
         key("dns", Shown::Absent("none")),
+        key("on_demand", Shown::Absent("off")),
     ],
     unavailable: &[],
 };
@@ -345,6 +346,16 @@ pub(super) static ACME_EAB: Keys = Keys {
 pub(super) static ACME_DNS: Keys = Keys {
     table: "`dns`",
     keys: &[key("run", Shown::Required), key("timeout", Shown::Duration(&defaults::ACME_DNS_TIMEOUT))],
+    unavailable: &[],
+};
+
+pub(super) static ACME_ON_DEMAND: Keys = Keys {
+    table: "`on_demand`",
+    keys: &[
+        key("allow", Shown::Absent("none")),
+        key("ask", Shown::Absent("nobody")),
+        key("per_hour", Shown::Count(&defaults::ON_DEMAND_PER_HOUR)),
+    ],
     unavailable: &[],
 };
 
@@ -381,6 +392,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &ACME,
     &ACME_EAB,
     &ACME_DNS,
+    &ACME_ON_DEMAND,
     &DISPATCH,
 ];
 

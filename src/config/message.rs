@@ -114,6 +114,7 @@ messages! {
     "acme-dns" AcmeDns { has_command: bool }
     "acme-names" AcmeNames { site: String }
     "acme-not-ordered" AcmeNotOrdered { host: String }
+    "on-demand-open" OnDemandOpen {}
 
     // store
 

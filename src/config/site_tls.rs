@@ -69,6 +69,19 @@ pub struct AcmeSource {
     pub ca: Option<PathBuf>,
     /// With `AcmeChallenge::Dns01`, and only then.
     pub dns: Option<AcmeDns>,
+    /// Not for the site's hosts from the start, but for each name when a client asks for it.
+    pub on_demand: Option<OnDemand>,
+}
+
+/// Which names may be ordered when clients ask for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDemand {
+    /// Not empty, or there is somebody to ask; with both, both must say yes.
+    pub allow: Vec<HostPattern>,
+    /// Answers 200 for a name that may.
+    pub ask: Option<SourceUrl>,
+    /// Names that were never ordered before.
+    pub per_hour: u32,
 }
 
 /// How a CA is shown that a name is ours.

@@ -322,7 +322,7 @@ fn every_key_is_read() {
             "`client_auth`" => format!("{SITE}[site.client_auth]\n{wrong}"),
             ACME if key == "source" => continue,
             ACME => format!("{SITE}[[site.certificate]]\nsource = \"acme\"\n{wrong}"),
-            "`eab`" | "`dns`" => {
+            "`eab`" | "`dns`" | "`on_demand`" => {
                 let table = setting.table.trim_matches('`');
                 format!("{SITE}[[site.certificate]]\nsource = \"acme\"\n[site.certificate.{table}]\n{wrong}")
             }

@@ -310,6 +310,11 @@ impl What {
                 "letters, digits and `-`; not one that HTTP or a front end uses",
                 "write a name such as \"X-Client-Identity\"",
             ),
+            Self::OnDemandOpen {} => words(
+                "`on_demand` without `ask` or `allow`: anybody who points a name here would use up the authority's patience",
+                "",
+                "write allow = [\"*.example.com\"], or ask = \"http://127.0.0.1:9000/allowed\", which answers 200 for names that may",
+            ),
             Self::BadStore { why } => {
                 let label = match why {
                     BadStore::Scheme => "schemes are redis, and rediss with TLS",

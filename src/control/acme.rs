@@ -20,16 +20,19 @@ mod with {
     use std::sync::{Arc, Mutex, PoisonError};
 
     use crate::admin::{OrderStore, OrderedSite, Orders};
+    use crate::certs::OnDemandOrders;
     use crate::certs::acme::{
-        self, Acme, AcmeCa, AcmeSeen, AcmeSite, AcmeStatus, DnsCommand, ExternalAccount, Method,
+        self, Acme, AcmeCa, AcmeSeen, AcmeSite, AcmeStatus, Demand, DnsCommand, ExternalAccount, Method,
+        OnDemandSite,
     };
-    use crate::config::{AcmeChallenge, AcmeSource, Config, Site, Source};
+    use crate::config::{AcmeChallenge, AcmeSource, Config, OnDemand, Site, Source};
     use crate::control::{StartFailure, store};
 
     /// Runs the thread from the first generation on that orders certificates.
     pub(in crate::control) struct AcmeKeeper {
         renewed: Box<dyn Fn() -> Renewed>,
         running: Option<(PathBuf, Acme)>,
+        demand: Arc<Demand>,
         /// What the thread that runs tells.
         seen: Arc<Mutex<Option<AcmeSeen>>>,
     }
@@ -42,6 +45,7 @@ mod with {
             AcmeKeeper {
                 renewed: Box::new(move || Box::new(renewed.clone())),
                 running: None,
+                demand: Arc::default(),
                 seen: Arc::default(),
             }
         }
@@ -53,24 +57,32 @@ mod with {
         pub(in crate::control) fn install(&mut self, generation: &Generation) -> io::Result<()> {
             let config = &generation.config;
             let sites: Vec<AcmeSite> = config.sites.iter().filter_map(acme_site).collect();
+            let on_demand: Vec<OnDemandSite> = config.sites.iter().filter_map(on_demand_site).collect();
             let directory: &Path = &config.state_directory;
             self.running.take_if(|(known, _)| known != directory);
-            if self.running.is_none() && !sites.is_empty() {
-                let acme = Acme::start(directory, generation.challenges.clone(), (self.renewed)())?;
+            if self.running.is_none() && !(sites.is_empty() && on_demand.is_empty()) {
+                let acme =
+                    Acme::start(directory, generation.challenges.clone(), &self.demand, (self.renewed)())?;
                 *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(acme.seen().clone());
                 self.running = Some((directory.to_owned(), acme));
             }
             if let Some((_, acme)) = &self.running {
                 match store::settings(config) {
-                    Ok(store) => acme.install(sites, store),
+                    Ok(store) => acme.install(sites, on_demand, store),
                     // It was good when the generation was built.
                     Err((_, problem)) => {
                         tracing::error!("the fleet's store is not used: {problem}");
-                        acme.install(sites, None);
+                        acme.install(sites, on_demand, None);
                     }
                 }
             }
             Ok(())
+        }
+
+        /// Who orders names that clients ask for.
+        pub(in crate::control) fn demand(&self, config: &Config) -> Arc<dyn OnDemandOrders> {
+            self.demand.keep_in(&config.state_directory);
+            self.demand.clone()
         }
 
         /// Orders the certificate of a site now. False: none of it is ordered.
@@ -129,7 +141,7 @@ mod with {
             .certificate
             .iter()
             .filter_map(|written| match &written.source {
-                Source::Acme(source) => Some(&**source),
+                Source::Acme(source) if source.on_demand.is_none() => Some(&**source),
                 _ => None,
             })
             .collect();
@@ -145,6 +157,18 @@ mod with {
             return None;
         }
         Some(AcmeSite { site: site.name.clone(), names, cas: sources.into_iter().map(ca).collect() })
+    }
+
+    /// What of a site is ordered when clients ask for it; `None`: nothing.
+    fn on_demand_site(site: &Site) -> Option<OnDemandSite> {
+        let sources = site.certificate.iter().filter_map(|written| match &written.source {
+            Source::Acme(source) => source.on_demand.as_ref().map(|on_demand| (&**source, on_demand)),
+            _ => None,
+        });
+        let (sources, rules): (Vec<&AcmeSource>, Vec<&OnDemand>) = sources.unzip();
+        let rule = rules.first().filter(|_| site.ssl)?;
+        let cas = sources.into_iter().map(ca).collect();
+        Some(OnDemandSite { site: site.name.clone(), cas, per_hour: rule.per_hour })
     }
 
     fn ca(source: &AcmeSource) -> AcmeCa {
@@ -175,11 +199,27 @@ mod with {
 #[cfg(not(feature = "acme"))]
 mod without {
     use super::{Generation, io};
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use crate::admin::{OrderedSite, Orders};
+    use crate::certs::{KeptOnDemand, OnDemandOrders};
     use crate::config::Config;
     use crate::control::StartFailure;
 
     pub(in crate::control) struct AcmeKeeper;
+
+    struct Nobody;
+
+    impl OnDemandOrders for Nobody {
+        fn kept(&self, _: &str, _: &str) -> Option<KeptOnDemand> {
+            None
+        }
+
+        fn want(&self, _: &str, _: &str, _: Duration) -> bool {
+            false
+        }
+    }
 
     /// Nothing is ordered.
     pub fn orders_kept(_: &Config, _: i64) -> Vec<OrderedSite> {
@@ -194,6 +234,11 @@ mod without {
         #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
         pub(in crate::control) fn install(&mut self, _: &Generation) -> io::Result<()> {
             Ok(())
+        }
+
+        #[expect(clippy::unused_self, reason = "as with the feature")]
+        pub(in crate::control) fn demand(&self, _: &Config) -> Arc<dyn OnDemandOrders> {
+            Arc::new(Nobody)
         }
 
         #[expect(clippy::unused_self, reason = "as with the feature")]

@@ -129,6 +129,7 @@ fn begin<'a>(
     let (events, inbox) = channel();
     let renewed = keeper.clone();
     let mut acme = AcmeKeeper::new(move |site: &str| renewed.refresh_site(site));
+    keeper.set_orders(acme.demand(&generation.config));
     // The receiver lives as long as the process serves.
     let signalled = events.clone();
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;

@@ -124,7 +124,10 @@ pub fn source(site: &Site, written: &config::Source) -> certs::Source {
             ocsp: ocsp.clone(),
         },
         config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
-        config::Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
+        config::Source::Acme(acme) => match &acme.on_demand {
+            Some(on_demand) => certs::Source::OnDemand { rule: on_demand_rule(site, on_demand) },
+            None => certs::Source::Acme { names: site.acme_names(acme) },
+        },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
             key: match key {
                 SelfSignedKey::Ours => None,
@@ -138,6 +141,17 @@ pub fn source(site: &Site, written: &config::Source) -> certs::Source {
             certs::Source::Http { url: ask_url(url), timeout: *timeout, ca: ca.clone() }
         }
     }
+}
+
+/// Hosts that the site names one by one may be ordered as those that are allowed.
+fn on_demand_rule(site: &Site, on_demand: &config::OnDemand) -> certs::OnDemandRule {
+    let mut allow: Vec<String> = on_demand.allow.iter().map(ToString::to_string).collect();
+    if !allow.is_empty() {
+        let hosts = site.hosts.iter().chain(&site.aliases).map(|host| &host.pattern);
+        let exact = hosts.filter(|pattern| matches!(pattern, config::HostPattern::Exact(_)));
+        allow.extend(exact.map(ToString::to_string));
+    }
+    certs::OnDemandRule { allow, ask: on_demand.ask.as_ref().map(ask_url) }
 }
 
 pub fn ask_url(url: &config::SourceUrl) -> AskUrl {

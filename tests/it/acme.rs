@@ -6,7 +6,8 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::harness::{
-    Client, Pebble, PebbleSetup, Server, Setup, Tls, Upstream, is_installed, site, skip_without, wait_until,
+    Client, FakeAuthority, PROGRAM, Pebble, PebbleSetup, Server, Setup, Tls, Upstream, is_installed,
+    run_to_end, site, skip_without, wait_until,
 };
 
 /// Who issued what is served for a name, until when, and for how many names; `None`: the name is refused.
@@ -164,6 +165,62 @@ fn a_failed_validation_is_told_with_the_words_of_the_ca_and_waits() {
     assert!(line.contains("reason=\"refused\""), "{line}");
     assert!(line.contains("onnection"), "{line}");
     assert_eq!(Client::https(server.https(), "a.test").get("a.test", "/").status(), 200);
+}
+
+/// The authority looks at port 80; but wherever the path is asked for while it is pending, it is answered, before any
+/// rule: over TLS, and over HTTP/2.
+#[test]
+fn a_pending_challenge_is_answered_over_every_version() {
+    use crate::harness::http2::{get, http2};
+    let Some(pebble) = Pebble::start() else { return };
+    // The authority connects, and hears nothing.
+    let silent = TcpListener::bind(pebble.http).expect("it is free");
+    let upstream = Upstream::saying("hello");
+    let mut server = Setup::new(&sites(&["a.test"], &upstream, &[pebble.source("")])).start();
+    let line = server.wait_for_line("a challenge is answered");
+    let path = line.split("path=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a path");
+    let token = path.rsplit('/').next().expect("a token");
+    let begins = |text: &str| text.starts_with(&format!("{token}."));
+    let plain = Client::http(server.http()).get("a.test", path);
+    assert!(plain.status() == 200 && begins(&plain.text()), "{}", plain.text());
+    let tls = Client::https(server.https(), "a.test").get("a.test", path);
+    assert!(tls.status() == 200 && begins(&tls.text()), "{}", tls.text());
+    let client = Tls::new().sni("a.test").alpn(&["h2"]).connect(server.https()).expect("a handshake");
+    let answered = http2(client, async |send| get(&send, &format!("https://a.test{path}")).await);
+    assert!(answered.status() == 200 && begins(&answered.text()), "{}", answered.text());
+    assert!(upstream.requests().is_empty());
+    drop(silent);
+}
+
+/// Pebble of Debian knows neither profiles nor renewal information.
+#[test]
+fn the_authority_says_when_to_renew_and_knows_profiles() {
+    // The first certificate should have been renewed already, the second has time.
+    let authority = FakeAuthority::start(&[(-600, -300), (30 * 86_400, 31 * 86_400)]);
+    let upstream = Upstream::saying("hello");
+    let source = authority.source("profile = \"shortlived\"");
+    let mut server = Setup::new(&sites(&["a.test"], &upstream, &[source])).start();
+    wait_until("it is renewed as the authority says", || authority.orders().len() == 2);
+    wait_until("it is asked when to renew the second", || authority.asked().len() == 2);
+    let orders = authority.orders();
+    assert!(orders.iter().all(|order| order["profile"] == "shortlived"), "{orders:?}");
+    assert!(orders[0].get("replaces").is_none_or(serde_json::Value::is_null), "{orders:?}");
+    assert_eq!(orders[1]["replaces"], authority.asked()[0].as_str(), "{orders:?}");
+    assert_eq!(served(server.https(), "a.test").0, "CN=Fake Authority");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    wait_until("the moment it chose lies in the window", || {
+        let mut command = std::process::Command::new(PROGRAM);
+        command.args(["certificates", "--json", "-c"]).arg(server.configuration());
+        let list: serde_json::Value = serde_json::from_slice(&run_to_end(&mut command).stdout).expect("JSON");
+        let next = list[0]["order"]["next"].as_u64().expect("a moment");
+        (29..=31).contains(&(next.saturating_sub(now.as_secs()) / 86_400))
+    });
+    server.stop();
+    assert_eq!(authority.orders().len(), 2);
+
+    let source = authority.source("profile = \"classic\"");
+    let mut server = Setup::new(&sites(&["b.test"], &upstream, &[source])).start();
+    server.wait_for_line("the CA has no profile \"classic\"; it has: shortlived");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Issued, PROGRAM, Pebble, Redis, Server, Setup, Tls, Upstream, run_to_end, site, wait_until,
+    Client, Issued, PROGRAM, Pebble, Redis, Server, Setup, Tls, Upstream, run_to_end, site, wait_until,
 };
 
 const SECRET: &str = "all machines of the fleet have these bytes";
@@ -241,4 +241,39 @@ fn a_store_has_a_password_and_tls() {
     let store = format!("{{ url = {}, ca = {ca:?} }}", url(&redis));
     let mut machine = fleet.machine("tls", "a.test", &source, &store).start();
     machine.wait_for_line("the fleet's store is reached");
+}
+
+/// What answers a connection is no store: it says nothing, something else, or too much.
+#[test]
+fn what_is_no_store_is_left_and_everything_serves() {
+    use std::io::Write;
+    let fleet = Fleet::new();
+    // Nothing is asked of it: no order is made without the store.
+    let source = "{ source = \"acme\", directory_url = \"https://127.0.0.1:9/directory\" }";
+    for (says, reason) in [
+        (&b""[..], "timeout"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "protocol"),
+        (b"*99999999999999\r\n", "timeout"),
+        (b"$99999999999999\r\n", "unreachable"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let _ = stream.write_all(says);
+                    let endless = [b'x'; 64 * 1024];
+                    while reason == "unreachable" && stream.write_all(&endless).is_ok() {}
+                    // Kept open for as long as the other side likes.
+                    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+                });
+            }
+        });
+        let store = format!("\"redis://{address}\"");
+        let mut server = fleet.machine(reason, "a.test", source, &store).start();
+        let line = server.wait_for_line("no fleet store");
+        assert!(line.contains(&format!("reason={reason:?}")), "{says:?}: {line}");
+        assert_eq!(Client::https(server.https(), "a.test").get("a.test", "/").status(), 200);
+        assert!(server.memory_kib().1 < 200 * 1024, "{:?}", server.memory_kib());
+    }
 }

@@ -7,6 +7,8 @@ mod access_log;
 mod acme;
 #[cfg(feature = "acme")]
 mod acme_fleet;
+#[cfg(feature = "acme")]
+mod acme_on_demand;
 mod addresses;
 mod admin;
 mod agreement;

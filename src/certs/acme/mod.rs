@@ -27,6 +27,7 @@
 mod account;
 mod alpn;
 mod clock;
+mod demand;
 mod dns;
 mod failure;
 mod files;
@@ -39,8 +40,9 @@ mod status;
 mod store;
 mod turn;
 
+pub use demand::Demand;
 pub use files::kept;
 pub use schedule::{Acme, status_kept};
-pub use settings::{AcmeCa, AcmeSite, DnsCommand, ExternalAccount, Method};
+pub use settings::{AcmeCa, AcmeSite, DnsCommand, ExternalAccount, Method, OnDemandSite};
 pub use status::{AcmeSeen, AcmeState, AcmeStatus};
 pub use store::{StoreCounts, StoreSettings};

@@ -27,6 +27,7 @@ impl<'a> Presented<'a> {
 
     pub(super) fn http(&mut self, token: &str, authorization: &str) {
         self.challenges.add_http(token, authorization);
+        tracing::debug!(path = format!("/.well-known/acme-challenge/{token}"), "a challenge is answered");
         let (token, authorization) = (token.to_owned(), authorization.to_owned());
         self.answers.push(Answer::Http { token, authorization });
     }

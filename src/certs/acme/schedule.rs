@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use instant_acme::{CertificateIdentifier, Error};
@@ -16,10 +17,11 @@ use tokio::task::{AbortHandle, LocalSet};
 
 use super::account::Accounts;
 use super::clock::now;
+use super::demand::{Demand, Demanded, is_forgotten, kept_as};
 use super::failure::{OrderFailure, at};
 use super::files::{AccountFile, SiteFiles};
 use super::order::{Means, Ordered, within};
-use super::settings::{AcmeCa, AcmeSite};
+use super::settings::{AcmeCa, AcmeSite, OnDemandSite};
 use super::site::Site;
 use super::status::{AcmeSeen, AcmeStatus};
 use super::store::{Fleet, Heard, Known, StoreSettings, follow};
@@ -43,9 +45,15 @@ pub struct Acme {
     seen: AcmeSeen,
 }
 
-enum Said {
-    Install(Vec<AcmeSite>, Option<StoreSettings>),
+pub(super) enum Said {
+    Install(Vec<AcmeSite>, Vec<OnDemandSite>, Option<StoreSettings>),
     Renew(String),
+    /// A client asks for a name on demand. Told when an attempt has ended (true), or at once that there is none.
+    Wanted {
+        site: String,
+        name: String,
+        done: Sender<bool>,
+    },
     /// An attempt has come to its end.
     Got(Box<(String, AcmeCa, Got)>),
     /// Of the fleet's store.
@@ -67,6 +75,7 @@ impl Acme {
     pub fn start(
         state_directory: &Path,
         challenges: Arc<PendingChallenges>,
+        demand: &Demand,
         renewed: impl Fn(&str) + Send + 'static,
     ) -> io::Result<Acme> {
         let (said, inbox) = unbounded_channel();
@@ -78,6 +87,7 @@ impl Acme {
             configs: ServerConfigs::new(None),
         };
         let (mine, told) = (said.downgrade(), seen.clone());
+        demand.open(state_directory, said.downgrade());
         std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
             let schedule = Schedule {
                 means: Rc::new(means),
@@ -87,6 +97,7 @@ impl Acme {
                 accounts: Accounts::default(),
                 known: Rc::default(),
                 fleet: None,
+                demanded: Demanded::default(),
                 sites: BTreeMap::new(),
             };
             runtime.block_on(LocalSet::new().run_until(schedule.run(inbox)));
@@ -95,8 +106,8 @@ impl Acme {
     }
 
     /// From here on these certificates are wanted, and no others, and shared by way of `store`. Orders under way go on.
-    pub fn install(&self, sites: Vec<AcmeSite>, store: Option<StoreSettings>) {
-        let _ = self.said.send(Said::Install(sites, store));
+    pub fn install(&self, sites: Vec<AcmeSite>, on_demand: Vec<OnDemandSite>, store: Option<StoreSettings>) {
+        let _ = self.said.send(Said::Install(sites, on_demand, store));
     }
 
     /// Orders the certificate of a site now, whatever was to be waited for. False: it has none from here.
@@ -120,6 +131,7 @@ struct Schedule {
     /// What the fleet's store is compared with.
     known: Rc<Known>,
     fleet: Option<(Rc<Fleet>, AbortHandle)>,
+    demanded: Demanded,
     sites: BTreeMap<String, Site>,
 }
 
@@ -127,6 +139,7 @@ impl Schedule {
     async fn run(mut self, mut inbox: UnboundedReceiver<Said>) {
         loop {
             let now = now();
+            self.forget(now);
             self.start_what_is_due(now);
             for site in self.sites.values() {
                 self.told.statuses.put(site.status(now));
@@ -194,11 +207,13 @@ impl Schedule {
 
     fn take(&mut self, said: Said) {
         match said {
-            Said::Install(wanted, store) => {
+            Said::Install(wanted, on_demand, store) => {
+                self.demanded.install(on_demand, now());
                 self.install(wanted);
                 self.join(store);
                 self.known.set(self.sites.values().map(|site| site.wanted.clone()));
             }
+            Said::Wanted { site, name, done } => self.wanted(&site, &name, done),
             Said::Renew(name) => {
                 if let Some(site) = self.sites.get_mut(&name) {
                     site.is_forced = true;
@@ -209,6 +224,7 @@ impl Schedule {
             Said::Got(got) => {
                 let (site, ca, got) = *got;
                 self.got(&site, &ca, got);
+                self.demanded.ended(&site);
             }
             Said::Heard(Heard::Reached) => {
                 for site in self.sites.values_mut() {
@@ -237,6 +253,33 @@ impl Schedule {
         }
     }
 
+    /// A client asks for a name.
+    fn wanted(&mut self, site: &str, name: &str, done: Sender<bool>) {
+        let now = now();
+        let (means, count) = (self.means.clone(), self.sites.len());
+        let load = |wanted| load(&means.state_directory, wanted, means.configs.provider()).0;
+        let is_known = self.demanded.admit(site, name, &mut self.sites, now, load);
+        if self.sites.len() != count {
+            self.known.set(self.sites.values().map(|site| site.wanted.clone()));
+        }
+        let kept_as = kept_as(site, name);
+        let is_tried = |site: &Site| site.is_ordering || site.next().1 <= now;
+        if is_known && self.sites.get(&kept_as).is_some_and(is_tried) {
+            self.demanded.wait(kept_as, done);
+        } else {
+            let _ = done.send(false);
+        }
+    }
+
+    fn forget(&mut self, now: i64) {
+        let count = self.sites.len();
+        self.sites.retain(|_, site| !is_forgotten(site, now));
+        if self.sites.len() != count {
+            self.told.statuses.keep_only(|site| self.sites.contains_key(site));
+            self.known.set(self.sites.values().map(|site| site.wanted.clone()));
+        }
+    }
+
     fn install(&mut self, wanted: Vec<AcmeSite>) {
         let mut before = std::mem::take(&mut self.sites);
         for wanted in wanted {
@@ -248,6 +291,14 @@ impl Schedule {
                 None => self.load(wanted),
             };
             self.sites.insert(site.wanted.site.clone(), site);
+        }
+        for (name, mut site) in before {
+            if let Some(wanted) = self.demanded.still_wanted(&name) {
+                site.wanted = wanted;
+                self.sites.insert(name, site);
+            } else {
+                self.demanded.ended(&name);
+            }
         }
         self.told.statuses.keep_only(|site| self.sites.contains_key(site));
     }

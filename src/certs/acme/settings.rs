@@ -13,6 +13,16 @@ pub struct AcmeSite {
     pub cas: Vec<AcmeCa>,
 }
 
+/// A site whose names are ordered when clients ask for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDemandSite {
+    pub site: String,
+    /// In the order to ask. Never empty.
+    pub cas: Vec<AcmeCa>,
+    /// Names that were never ordered before.
+    pub per_hour: u32,
+}
+
 /// A certificate authority, and how it is dealt with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeCa {

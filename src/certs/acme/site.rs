@@ -16,11 +16,21 @@ pub(super) struct Site {
     pub is_forced: bool,
     /// Until when no CA is asked, and why not.
     pub later: Option<(i64, Why)>,
+    /// Of a name on demand: when a client asked for it last.
+    pub asked_for: Option<i64>,
 }
 
 impl Site {
     pub(super) fn new(wanted: AcmeSite, history: History, certificate: Option<Kept>) -> Site {
-        Site { wanted, history, certificate, is_ordering: false, is_forced: false, later: None }
+        Site {
+            wanted,
+            history,
+            certificate,
+            is_ordering: false,
+            is_forced: false,
+            later: None,
+            asked_for: None,
+        }
     }
 
     /// From when on the certificate should be another one.
@@ -29,7 +39,14 @@ impl Site {
         if self.is_forced || !kept.is_for(&self.wanted) {
             return i64::MIN;
         }
-        renew_at(kept.validity(), self.history.window, kept.seed())
+        let due = renew_at(kept.validity(), self.history.window, kept.seed());
+        // What nobody asks for is not renewed.
+        if self.asked_for.is_some_and(|at| at < due) { i64::MAX } else { due }
+    }
+
+    /// Whether it was never ordered, nor tried.
+    pub(super) fn is_new(&self) -> bool {
+        self.certificate.is_none() && self.history == History::default()
     }
 
     /// The CA to ask next, and when.

@@ -112,6 +112,7 @@ impl fmt::Display for Source {
             Source::SelfSigned { key: Some(key) } => write!(f, "self_signed: key {}", key.display()),
             Source::Command { run, .. } => write!(f, "command: {}", run.join(" ")),
             Source::Http { url, .. } => write!(f, "http: {url}"),
+            Source::OnDemand { .. } => f.write_str("acme on demand"),
             Source::Acme { .. } => f.write_str("acme"),
         }
     }

@@ -45,6 +45,7 @@ pub fn sources<'a>(site: &'a Site, state_directory: &Path) -> Vec<SourceSeen<'a>
         let wanted = match source {
             Source::SelfSigned { .. } => return SourceState::Made,
             Source::Command { .. } | Source::Http { .. } => return SourceState::AskedForNames,
+            Source::Acme(acme) if acme.on_demand.is_some() => return SourceState::AskedForNames,
             other => control::certificate_source(site, other),
         };
         match certs::find(&site.name, &names, &[wanted], state_directory, now, &configs) {
@@ -126,6 +127,7 @@ pub fn describe(source: &Source) -> String {
         Source::Command { run, .. } => format!("command: {}", run.join(" ")),
         Source::Http { url, .. } => format!("http: {}", control::certificate_url(url)),
         Source::Directory { directory } => format!("files: {}", directory.display()),
+        Source::Acme(acme) if acme.on_demand.is_some() => format!("acme on demand: {}", acme.directory_url),
         Source::Acme(acme) => format!("acme: {}", acme.directory_url),
         Source::SelfSigned { key: SelfSignedKey::Ours } => "self_signed".to_owned(),
         Source::SelfSigned { key: SelfSignedKey::File(key) } => {

@@ -3,6 +3,8 @@
 //! Nothing here waits for time to pass: it waits for a line, a byte, an end or a state, and gives up after
 //! [`PATIENCE`] with what it saw.
 
+#[cfg(feature = "acme")]
+mod authority;
 mod certificate;
 mod client;
 pub mod http2;
@@ -15,6 +17,8 @@ mod server;
 mod upstream;
 mod wire;
 
+#[cfg(feature = "acme")]
+pub use authority::FakeAuthority;
 pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use http2_upstream::{Call, Http2Upstream};

@@ -513,3 +513,52 @@ fn millis(duration: Duration) -> u64 {
 fn no_random(_: Unspecified) -> StoreFailure {
     StoreFailure::Setting("the system gives no random numbers".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::acme::settings::{AcmeCa, Method};
+
+    #[test]
+    fn answers_are_read_as_they_were_put() {
+        for answer in [
+            Answer::Http { token: "a-token".to_owned(), authorization: "a-token.print".to_owned() },
+            Answer::Alpn { host: "a.example".to_owned(), digest: [7; 32] },
+        ] {
+            assert_eq!(Answer::read(&answer.field(), answer.value()), Some(answer));
+        }
+        for (field, value) in
+            [("", &b"a"[..]), ("http", b"a"), ("dns a", b"a"), ("http a", b"\xff"), ("alpn a", &[7; 31])]
+        {
+            assert_eq!(Answer::read(field, value), None, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_set_is_a_site_with_its_names_and_authorities() {
+        let set = |site: &str, names: &[&str], cas: &[&str]| {
+            let ca = |url: &&str| AcmeCa {
+                directory_url: (*url).to_owned(),
+                contact: Vec::new(),
+                method: Method::Http01,
+                profile: None,
+                external_account: None,
+                ca: None,
+            };
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            SetId::of(&AcmeSite { site: site.to_owned(), names, cas: cas.iter().map(ca).collect() })
+        };
+        let one = set("a", &["x", "y"], &["https://ca"]);
+        assert_eq!(one, set("a", &["y", "x"], &["https://ca"]), "in whatever order");
+        for other in [
+            set("b", &["x", "y"], &["https://ca"]),
+            set("a", &["x"], &["https://ca"]),
+            set("a", &["xy"], &["https://ca"]),
+            set("a", &["x", "y"], &["https://cb"]),
+            set("a", &["x", "y"], &["https://ca", "https://cb"]),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert!(one.place().starts_with("portcullis:set:a:"));
+    }
+}
