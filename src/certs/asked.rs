@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use super::answer::{self, NameAnswer};
 use super::ask_failure::AskFailure;
 use super::http::{self, AskUrl, Trust};
+use super::lookup::Lookups;
 use super::questions::Questions;
 use super::{command, verify};
 use crate::tls::{
@@ -27,6 +28,7 @@ pub(super) enum Asking {
 pub(super) struct Room {
     pub(super) questions: Arc<Questions>,
     pub(super) cache: CertificateCache,
+    pub(super) lookups: Lookups,
     pub(super) configs: ServerConfigs,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -149,7 +151,9 @@ impl Shared {
         let question = answer::question(name, &self.site);
         let bytes = match &self.asking {
             Asking::Command { run, timeout } => command::ask(run, &question, *timeout)?,
-            Asking::Http { url, timeout, trust } => http::ask(url, trust.as_ref(), &question, *timeout)?,
+            Asking::Http { url, timeout, trust } => {
+                http::ask(url, trust.as_ref(), &question, *timeout, &self.room.lookups)?
+            }
         };
         let configs = &self.room.configs;
         let provider = configs.provider();
