@@ -164,7 +164,7 @@ fn the_issuer_signs_or_somebody_it_charged() {
     let ocsp = || Some(ExtendedKeyUsagePurpose::OcspSigning);
     let signed = |key: &KeyPair, brings: &[Vec<u8>]| bench.response(&said, &bench.issuer, key, brings);
     let charged = responder(&bench.issuer, &key, ocsp());
-    assert_eq!(bench.judge(&signed(&key, &[charged.clone()])), Ok(()));
+    assert_eq!(bench.judge(&signed(&key, std::slice::from_ref(&charged))), Ok(()));
     assert_eq!(bench.judge(&signed(&key, &[stranger.der().to_vec(), charged])), Ok(()));
     for (response, expected) in [
         (signed(&key, &[]), FORGED),
