@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls12Resumption, Tls13ClientSessionValue,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -26,14 +28,20 @@ pub fn config(
         Arrival::FullHandshakePostQuantum => kx_group::X25519MLKEM768,
         _ => kx_group::X25519,
     };
+    // What browsers ask for first.
+    let (version, suite) = match arrival {
+        Arrival::ResumedByIdTls12 => {
+            (&rustls::version::TLS12, cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)
+        }
+        _ => (&rustls::version::TLS13, cipher_suite::TLS13_AES_128_GCM_SHA256),
+    };
     let provider = CryptoProvider {
-        // What browsers ask for first.
-        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
+        cipher_suites: vec![suite],
         kx_groups: vec![group],
         ..aws_lc_rs::default_provider()
     };
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(&[version])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Known(certificate.clone())))
         .with_no_client_auth();
@@ -42,6 +50,9 @@ pub fn config(
     }
     config.resumption = match arrival {
         Arrival::ResumedHandshake => Resumption::store(Arc::new(Tickets::default())),
+        Arrival::ResumedByIdTls12 => {
+            Resumption::in_memory_sessions(1).tls12_resumption(Tls12Resumption::SessionIdOnly)
+        }
         _ => Resumption::disabled(),
     };
     Ok(Arc::new(config))

@@ -259,7 +259,7 @@ impl Load {
         let began = connection.began;
         let right = match self.plan.arrival {
             Arrival::Http => kind.is_none(),
-            Arrival::ResumedHandshake => {
+            Arrival::ResumedHandshake | Arrival::ResumedByIdTls12 => {
                 self.tally.not_resumed += u64::from(kind != Some(HandshakeKind::Resumed));
                 true
             }

@@ -24,6 +24,8 @@ pub enum Arrival {
     FullHandshakePostQuantum,
     /// HTTPS, a connection per request, each resuming a session.
     ResumedHandshake,
+    /// The same with TLS 1.2, by the session's id: the server keeps it.
+    ResumedByIdTls12,
 }
 
 impl Arrival {
@@ -158,6 +160,12 @@ pub const WORKLOADS: &[Workload] = &[
         name: "handshake-resumed",
         title: "resumed handshake a request",
         arrival: Arrival::ResumedHandshake,
+        ..HANDSHAKE
+    },
+    Workload {
+        name: "handshake-resumed-tls12",
+        title: "resumed handshake a request, TLS 1.2 by id",
+        arrival: Arrival::ResumedByIdTls12,
         ..HANDSHAKE
     },
     Workload {

@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use super::answer::{self, NameAnswer};
 use super::ask_failure::AskFailure;
 use super::http::{self, AskUrl, Trust};
+use super::lookup::Lookups;
 use super::on_demand::{OnDemand, OnDemandRule};
 use super::questions::Questions;
 use super::{command, verify};
@@ -29,6 +30,7 @@ pub(super) enum Asking {
 pub(super) struct Room {
     pub(super) questions: Arc<Questions>,
     pub(super) cache: CertificateCache,
+    pub(super) lookups: Lookups,
     pub(super) configs: ServerConfigs,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -162,12 +164,16 @@ impl Shared {
         let answer = match &self.asking {
             Asking::Command { run, timeout } => parsed(&command::ask(run, &question, *timeout)?)?,
             Asking::Http { url, timeout, trust } => {
-                parsed(&http::ask(url, trust.as_ref(), &question, *timeout)?)?
+                parsed(&http::ask(url, trust.as_ref(), &question, *timeout, &self.room.lookups)?)?
             }
-            Asking::OnDemand(on_demand) => match on_demand.certificate(&self.site, name)? {
-                (Some(certificate), lifetime) => Some(NameAnswer { certificate, options: None, lifetime }),
-                (None, lifetime) => return Ok((None, lifetime)),
-            },
+            Asking::OnDemand(on_demand) => {
+                match on_demand.certificate(&self.site, name, &self.room.lookups)? {
+                    (Some(certificate), lifetime) => {
+                        Some(NameAnswer { certificate, options: None, lifetime })
+                    }
+                    (None, lifetime) => return Ok((None, lifetime)),
+                }
+            }
         };
         let Some(NameAnswer { certificate, options, lifetime }) = answer else { return Ok((None, None)) };
         if !certificate.covers(name.as_bytes()) {

@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 
 use super::answer::ANSWER_BYTES_MAX;
 use super::ask_failure::AskFailure;
+use crate::net;
 
 /// Runs `words` with `question` on its standard input and returns what it writes on its standard output.
 ///
-/// It runs in a process group of its own, which is killed when `timeout` is over, whatever it started with
+/// It gets its standard streams and no other descriptor: a connection that it held would stay open as long as it
+/// runs. It runs in a process group of its own, which is killed when `timeout` is over, whatever it started with
 /// it. What it writes on standard error goes where ours goes.
 ///
 /// # Errors
@@ -30,6 +32,7 @@ pub(super) fn ask(
         words.split_first().ok_or_else(|| AskFailure::Unreachable(ErrorKind::NotFound.into()))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+    net::keep_descriptors(&mut command);
     let mut child = command.spawn().map_err(AskFailure::Unreachable)?;
     let result = talk(&mut child, question, until);
     if result.is_err() {

@@ -1,4 +1,8 @@
 //! The certificate of a site: its sources asked in order, the first good answer wins.
+//!
+//! `files` that stand one after the other serve side by side where their kinds of key differ: an ECDSA and an RSA
+//! certificate of a name may be two entries. What a source gave last stands in for it while it gives
+//! nothing good ([`LastGiven`]), so that a broken file displaces nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +11,7 @@ use super::files::LoadedCertificate;
 use super::http::AskUrl;
 use super::on_demand::OnDemandRule;
 use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, ocsp, self_signed, verify};
-use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
+use crate::tls::{CertificateSet, KeyKind, ServedCertificate, ServerConfigs};
 
 /// Where a site's certificate may come from, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,11 @@ impl Source {
         matches!(self, Source::Command { .. } | Source::Http { .. } | Source::OnDemand { .. })
     }
 
+    /// Whether it is a chain and a key that the operator wrote.
+    fn is_files(&self) -> bool {
+        matches!(self, Source::Files { .. } | Source::Directory { .. })
+    }
+
     /// The files and directories it reads; not those it writes itself.
     pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
         let files: [Option<&PathBuf>; 3] = match self {
@@ -56,15 +65,32 @@ pub struct FoundCertificate {
     pub warnings: Vec<CertificateWarning>,
     /// Which of the sources it is from.
     pub at: usize,
+    /// Those of the set that are from a later source, by their kind of key.
+    pub beside: Vec<(usize, KeyKind)>,
     outdated: bool,
 }
 
-impl FoundCertificate {
-    /// Whether it may take the place of `old`: what is expired or not yet valid never displaces
-    /// what is good.
-    pub fn may_replace(&self, old: &CertificateSet, now: i64) -> bool {
-        !self.outdated || !is_current(old, now)
+/// What each source gave last, good or out of its dates.
+#[derive(Clone)]
+pub(super) struct LastGiven(Vec<Option<CertificateSet>>);
+
+impl LastGiven {
+    pub(super) fn nothing(sources: usize) -> LastGiven {
+        LastGiven(vec![None; sources])
     }
+
+    pub(super) fn put(&mut self, source: usize, set: CertificateSet) {
+        self.0[source] = Some(set);
+    }
+}
+
+/// What sources are asked with.
+struct Asking<'a> {
+    site: &'a str,
+    names: &'a [String],
+    state_directory: &'a Path,
+    now: i64,
+    configs: &'a ServerConfigs,
 }
 
 /// The certificate for `names` (the site's hosts and aliases, wildcards and `*` among them).
@@ -86,14 +112,29 @@ pub fn find(
     now: i64,
     configs: &ServerConfigs,
 ) -> Result<FoundCertificate, CertificateProblem> {
+    let mut last = LastGiven::nothing(sources.len());
+    find_again(site, names, sources, state_directory, now, configs, &mut last)
+}
+
+/// The same, where what each source gave before counts: while it is good, its source is not passed over.
+pub(super) fn find_again(
+    site: &str,
+    names: &[String],
+    sources: &[Source],
+    state_directory: &Path,
+    now: i64,
+    configs: &ServerConfigs,
+    last: &mut LastGiven,
+) -> Result<FoundCertificate, CertificateProblem> {
+    let asking = Asking { site, names, state_directory, now, configs };
     let mut warnings = Vec::new();
     let mut first_problem = None;
     let mut last_resort: Option<FoundCertificate> = None;
     for (at, source) in sources.iter().enumerate() {
-        let found = ask(source, site, names, state_directory, now, configs);
-        match found.map(|found| FoundCertificate { at, ..found }) {
+        match asking.ask_or_keep(at, source, last) {
             Ok(mut found) if !found.outdated => {
                 warnings.append(&mut found.warnings);
+                asking.put_beside(&mut found, sources, last, &mut warnings);
                 found.warnings = skipped(first_problem, last_resort, warnings);
                 return Ok(found);
             }
@@ -111,6 +152,68 @@ pub fn find(
         }
         (None, Some(problem)) => Err(problem),
         (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),
+    }
+}
+
+impl Asking<'_> {
+    /// What the source of number `at` has; what it gave last, where that is better.
+    fn ask_or_keep(
+        &self,
+        at: usize,
+        source: &Source,
+        last: &mut LastGiven,
+    ) -> Result<FoundCertificate, CertificateProblem> {
+        let asked = ask(source, self.site, self.names, self.state_directory, self.now, self.configs);
+        let kept = last.0.get(at).cloned().flatten();
+        let (set, warnings) = match (asked, kept) {
+            (Ok(found), Some(kept)) if found.outdated && is_current(&kept, self.now) => {
+                (kept, found.warnings)
+            }
+            (Ok(found), _) => {
+                last.put(at, found.set.clone());
+                return Ok(FoundCertificate { at, ..found });
+            }
+            (Err(problem), Some(kept)) => (kept, vec![CertificateWarning::Skipped(problem)]),
+            (Err(problem), None) => return Err(problem),
+        };
+        let outdated = !is_current(&set, self.now);
+        Ok(FoundCertificate { set, warnings, at, beside: Vec::new(), outdated })
+    }
+
+    /// Adds the certificates of the `files` that follow, of other kinds of key and for all names that
+    /// those found cover.
+    fn put_beside(
+        &self,
+        found: &mut FoundCertificate,
+        sources: &[Source],
+        last: &mut LastGiven,
+        warnings: &mut Vec<CertificateWarning>,
+    ) {
+        let following = sources.iter().enumerate().skip(found.at);
+        for (at, source) in following.take_while(|(_, source)| source.is_files()).skip(1) {
+            let mut other = match self.ask_or_keep(at, source, last) {
+                Ok(other) if !other.outdated => other,
+                Ok(_) => continue,
+                Err(problem) => {
+                    warnings.push(CertificateWarning::Skipped(problem));
+                    continue;
+                }
+            };
+            let fits = |one: &&ServedCertificate| {
+                let covers = |name: &&String| one.names().covers_pattern(name.as_bytes());
+                let is_wanted = |name: &&String| found.set.covers_pattern(name.as_bytes());
+                let kinds = found.set.certificates().iter().map(ServedCertificate::key_kind);
+                kinds.clone().all(|kind| kind != one.key_kind())
+                    && self.names.iter().filter(is_wanted).all(|name| covers(&name))
+            };
+            let more: Vec<_> = other.set.certificates().iter().filter(fits).cloned().collect();
+            if !more.is_empty() {
+                warnings.append(&mut other.warnings);
+                found.beside.extend(more.iter().map(|one| (at, one.key_kind())));
+                let all = found.set.certificates().iter().cloned().chain(more).collect();
+                found.set = CertificateSet::new(all).expect("the found one is in it");
+            }
+        }
     }
 }
 
@@ -140,7 +243,7 @@ fn ask(
         Source::Files { certificate, key, ocsp } => {
             let mut loaded = files::pair(certificate, key.as_deref(), provider)?;
             if let Some(path) = ocsp {
-                match ocsp::staple(path, &loaded.certificate, now) {
+                match ocsp::staple(path, &loaded.certificate, now, provider) {
                     Ok(response) => loaded.certificate = loaded.certificate.stapled(response),
                     // Clients that insist on one will say so; all others are served.
                     Err(problem) => warnings.push(CertificateWarning::Skipped(problem)),
@@ -158,7 +261,13 @@ fn ask(
             let certificate = self_signed::self_signed(site, names, key, state_directory, now, provider)?;
             let path = state_directory.join("self_signed");
             prove(&certificate, &path, configs)?;
-            return Ok(FoundCertificate { set: certificate.into(), warnings, at: 0, outdated: false });
+            return Ok(FoundCertificate {
+                set: certificate.into(),
+                warnings,
+                at: 0,
+                beside: Vec::new(),
+                outdated: false,
+            });
         }
         Source::Command { .. } | Source::Http { .. } | Source::OnDemand { .. } => {
             return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::AskedForNames));
@@ -215,7 +324,7 @@ fn judge(
     match (CertificateSet::new(certificates), problem) {
         (Some(set), problem) => {
             warnings.extend(problem.map(CertificateWarning::Skipped));
-            Ok(FoundCertificate { set, warnings, at: 0, outdated: is_outdated })
+            Ok(FoundCertificate { set, warnings, at: 0, beside: Vec::new(), outdated: is_outdated })
         }
         (None, Some(problem)) => Err(problem),
         (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, SockAddr, Socket, Type};
 use zeroize::Zeroizing;
 
 use super::answer::ANSWER_BYTES_MAX;
 use super::ask_failure::AskFailure;
+use super::lookup::Lookups;
 use super::{CertificateProblem, CertificateTrouble, pem};
 use crate::http::{BodyEnd, Limits};
 use crate::http1::{BodyReader, RequestKind, header_slots, parse_response};
@@ -85,12 +88,16 @@ pub(super) fn trust(ca: Option<&Path>, configs: &ServerConfigs) -> Result<Trust,
 ///
 /// # Errors
 /// As [`ask`]; `Status` for another than 200.
-pub(super) fn get(url: &AskUrl, trust: Option<&Trust>, timeout: Duration) -> Result<(), AskFailure> {
-    send(url, trust, None, timeout).map(drop)
+pub(super) fn get(
+    url: &AskUrl,
+    trust: Option<&Trust>,
+    timeout: Duration,
+    lookups: &Lookups,
+) -> Result<(), AskFailure> {
+    send(url, trust, None, timeout, lookups).map(drop)
 }
 
-/// Posts the question and returns the body of a 200. One connection for each question. The name of the server
-/// is looked up by the system, whose own bounds hold for that.
+/// Posts the question and returns the body of a 200, all within `timeout`. One connection for each question.
 ///
 /// # Errors
 /// `Unreachable`, `TimedOut`, `Status`, `NotHttp`, `TooLarge`.
@@ -99,8 +106,9 @@ pub(super) fn ask(
     trust: Option<&Trust>,
     question: &[u8],
     timeout: Duration,
+    lookups: &Lookups,
 ) -> Result<Zeroizing<Vec<u8>>, AskFailure> {
-    send(url, trust, Some(question), timeout)
+    send(url, trust, Some(question), timeout, lookups)
 }
 
 /// `question`: what is posted; `None`: it is a GET.
@@ -109,14 +117,15 @@ fn send(
     trust: Option<&Trust>,
     question: Option<&[u8]>,
     timeout: Duration,
+    lookups: &Lookups,
 ) -> Result<Zeroizing<Vec<u8>>, AskFailure> {
     let until = Instant::now() + timeout;
     match &url.server {
         AskServer::Unix { path } => {
-            let socket = UnixStream::connect(path).map_err(AskFailure::Unreachable)?;
+            let socket = connect_unix(path, until)?;
             exchange(&mut Timed { socket, until }, url, question)
         }
-        AskServer::Tcp { host, port } => exchange(&mut connect(host, *port, until)?, url, question),
+        AskServer::Tcp { host, port } => exchange(&mut connect(host, *port, until, lookups)?, url, question),
         AskServer::Tls { host, port } => {
             let trust = trust.ok_or(AskFailure::Defect)?;
             let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -124,15 +133,28 @@ fn send(
                 .map_err(|error| AskFailure::Unreachable(io::Error::new(ErrorKind::InvalidInput, error)))?;
             let session = ClientConnection::new(Arc::clone(trust), name)
                 .map_err(|error| AskFailure::Unreachable(io::Error::other(error)))?;
-            let mut stream = StreamOwned::new(session, connect(host, *port, until)?);
+            let mut stream = StreamOwned::new(session, connect(host, *port, until, lookups)?);
             exchange(&mut stream, url, question)
         }
     }
 }
 
-fn connect(host: &str, port: u16, until: Instant) -> Result<Timed<TcpStream>, AskFailure> {
+/// Waits for room in the queue of a server that does not accept, as long as the question may take.
+fn connect_unix(path: &Path, until: Instant) -> Result<UnixStream, AskFailure> {
+    let connect = || -> io::Result<UnixStream> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        // Bounds connect(2) on a unix socket, too.
+        socket.set_write_timeout(Some(left))?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(UnixStream::from(OwnedFd::from(socket)))
+    };
+    connect().map_err(failure)
+}
+
+fn connect(host: &str, port: u16, until: Instant, lookups: &Lookups) -> Result<Timed<TcpStream>, AskFailure> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = (bare, port).to_socket_addrs().map_err(AskFailure::Unreachable)?;
+    let addresses = lookups.addresses(bare, port, until)?;
     let mut last = AskFailure::Unreachable(ErrorKind::NotFound.into());
     for address in addresses {
         match TcpStream::connect_timeout(&address, left(until)?) {

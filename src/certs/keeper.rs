@@ -24,16 +24,15 @@ use arc_swap::ArcSwapOption;
 
 use super::asked::{AskedSource, Asking, Room};
 use super::counts::ReasonCounts;
+use super::find::{LastGiven, find_again};
+use super::lookup::Lookups;
 use super::on_demand::{self, OnDemand, OnDemandOrders};
 use super::questions::{QuestionCounters, Questions};
 use super::watch::{Look, Watch, Woken, directories};
-use super::{
-    CertificateProblem, CertificateTrouble, CertificateWarning, FoundCertificate, PolicyPlan, Source, find,
-    http, secret,
-};
+use super::{CertificateProblem, CertificateTrouble, CertificateWarning, PolicyPlan, Source, http, secret};
 use crate::tls::{
-    CertificateCache, CertificateSet, Clock, Moment, Policy, ServedTls, ServerConfigs, Sessions, SiteTls,
-    Slot, TicketKeys,
+    CertificateCache, CertificateSet, Clock, KeyKind, Moment, Policy, ServedTls, ServerConfigs, Sessions,
+    SiteTls, Slot, TicketKeys,
 };
 
 /// Self-signed certificates are renewed a month before their end, those of files may have ended.
@@ -116,10 +115,17 @@ struct Fixed {
 
 struct KeptState {
     seen: Look,
-    // For each of `fixed`: which of its sources serves; their number: none does.
-    from: Vec<usize>,
+    // For each of `fixed`.
+    fixed: Vec<FixedState>,
     // What was wrong when it was read last.
     troubles: Vec<Trouble>,
+}
+
+struct FixedState {
+    // What its sources gave when they were asked last.
+    last: LastGiven,
+    // Which of them serves, and which of them beside it, with which kind of key; none: nothing does.
+    from: Option<(usize, Vec<(usize, KeyKind)>)>,
 }
 
 impl Keeper {
@@ -136,6 +142,7 @@ impl Keeper {
         let room = Room {
             questions: Questions::new(limits.unknown_names_per_second),
             cache: CertificateCache::new(limits.size, limits.lifetime),
+            lookups: Lookups::default(),
             configs,
             clock,
         };
@@ -189,7 +196,7 @@ impl Keeper {
         let before = self.lock().by_name.get(&plan.site).filter(|kept| kept.is_alike(&plan)).cloned();
         let mut slots = Vec::new();
         let mut fixed = Vec::new();
-        let mut from = Vec::new();
+        let mut states = Vec::new();
         let mut asked = Vec::new();
         let mut problem = None;
         for run in plan.sources.chunk_by(|one, next| !one.is_asked() && !next.is_asked()) {
@@ -203,15 +210,21 @@ impl Keeper {
                 asked.push(source);
                 continue;
             }
-            let found = find(&plan.site, &plan.names, run, &plan.state_directory, now, configs);
-            let before = before.as_ref().and_then(|before| before.serving(fixed.len()));
+            let before = before.as_ref().and_then(|before| before.last_given(fixed.len()));
+            let mut last = before.unwrap_or_else(|| LastGiven::nothing(run.len()));
             let live = Arc::new(ArcSwapOption::empty());
-            let mut at = run.len();
-            if let Some((set, at_now)) = choose(found, before, now, warnings, &mut problem) {
-                at = at_now;
-                live.store(Some(Arc::new(plan.served(&policy, set, configs)?)));
+            let mut from = None;
+            match find_again(&plan.site, &plan.names, run, &plan.state_directory, now, configs, &mut last) {
+                Ok(found) => {
+                    warnings.extend(found.warnings);
+                    from = Some((found.at, found.beside));
+                    live.store(Some(Arc::new(plan.served(&policy, found.set, configs)?)));
+                }
+                Err(error) => {
+                    problem.get_or_insert(error);
+                }
             }
-            from.push(at);
+            states.push(FixedState { last, from });
             slots.push(Slot::Fixed(Arc::clone(&live)));
             fixed.push(Fixed { sources: run.to_vec(), live });
         }
@@ -229,7 +242,7 @@ impl Keeper {
             started.map_err(CertificateProblem::io(Path::new("the threads that ask sources")))?;
         }
         let troubles = warnings[warned..].iter().filter_map(Trouble::of_warning).collect();
-        let state = Mutex::new(KeptState { seen, from, troubles });
+        let state = Mutex::new(KeptState { seen, fixed: states, troubles });
         Ok(Arc::new(KeptSite { plan, tls, fixed, asked, state }))
     }
 
@@ -440,37 +453,6 @@ impl SitePlan {
     }
 }
 
-/// What to serve: what was found, or what serves already when that is better.
-///
-/// A certificate whose source gives nothing good any more is not displaced by a later source while it
-/// is good itself: a broken file is no reason to go back to a self-signed certificate.
-fn choose(
-    found: Result<FoundCertificate, CertificateProblem>,
-    before: Option<(CertificateSet, usize)>,
-    now: i64,
-    warnings: &mut Vec<CertificateWarning>,
-    problem: &mut Option<CertificateProblem>,
-) -> Option<(CertificateSet, usize)> {
-    match (found, before) {
-        (Ok(found), Some((set, at))) if found.at > at && is_current(&set, now) => {
-            warnings.extend(found.warnings);
-            Some((set, at))
-        }
-        (Ok(found), Some((set, at))) if !found.may_replace(&set, now) => {
-            warnings.extend(found.warnings);
-            Some((set, at))
-        }
-        (Ok(found), _) => {
-            warnings.extend(found.warnings);
-            Some((found.set, found.at))
-        }
-        (Err(error), before) => {
-            problem.get_or_insert(error);
-            before
-        }
-    }
-}
-
 fn is_current(set: &CertificateSet, now: i64) -> bool {
     set.certificates().iter().all(|certificate| certificate.is_current(now))
 }
@@ -490,10 +472,9 @@ impl KeptSite {
         here.site == plan.site && here.names == plan.names && here.sources == plan.sources
     }
 
-    /// What the fixed slot of this number serves, and which of its sources it is from.
-    fn serving(&self, number: usize) -> Option<(CertificateSet, usize)> {
-        let served = self.fixed.get(number)?.live.load_full()?;
-        Some((served.certificates.clone(), *self.lock().from.get(number)?))
+    /// What the sources of the fixed slot of this number gave.
+    fn last_given(&self, number: usize) -> Option<LastGiven> {
+        Some(self.lock().fixed.get(number)?.last.clone())
     }
 
     fn changes_with_time(&self, now: i64) -> bool {
@@ -537,21 +518,33 @@ impl KeptSite {
                 before
             }
         };
-        for (fixed, from) in self.fixed.iter().zip(&mut state.from) {
+        for (fixed, state) in self.fixed.iter().zip(&mut state.fixed) {
             let serving = fixed.live.load_full();
-            let plan = &self.plan;
-            let found = find(&plan.site, &plan.names, &fixed.sources, &plan.state_directory, now, configs);
-            let mut warnings = Vec::new();
-            let mut problem = None;
-            let before = serving.as_ref().map(|served| (served.certificates.clone(), *from));
-            let chosen = choose(found, before, now, &mut warnings, &mut problem);
-            problems.extend(problem);
-            problems.extend(warnings.into_iter().filter_map(|warning| match warning {
+            let (plan, last) = (&self.plan, &mut state.last);
+            let found = find_again(
+                &plan.site,
+                &plan.names,
+                &fixed.sources,
+                &plan.state_directory,
+                now,
+                configs,
+                last,
+            );
+            // Nothing was ever given, then: a source that gave something has it stand in.
+            let found = match found {
+                Ok(found) => found,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            problems.extend(found.warnings.into_iter().filter_map(|warning| match warning {
                 warning if warning.is_not_ordered_yet() => None,
                 CertificateWarning::Skipped(problem) => Some(problem),
                 _ => None,
             }));
-            let Some((set, at)) = chosen else { continue };
+            let set = found.set;
+            state.from = Some((found.at, found.beside));
             let same_set = serving.as_ref().is_some_and(|served| served.certificates.is_same(&set));
             let same_policy = serving.as_ref().is_some_and(|served| served.policy == policy);
             if same_set && same_policy {
@@ -560,7 +553,6 @@ impl KeptSite {
             match plan.served(&policy, set.clone(), configs) {
                 Ok(served) => {
                     fixed.live.store(Some(Arc::new(served)));
-                    *from = at;
                     if !same_set {
                         taken_up.push(describe(&set));
                     }
@@ -583,11 +575,12 @@ impl KeptSite {
         configs: &ServerConfigs,
     ) -> Result<bool, CertificateProblem> {
         let mut state = self.lock();
-        for (fixed, from) in self.fixed.iter().zip(&mut state.from) {
+        for (fixed, state) in self.fixed.iter().zip(&mut state.fixed) {
             if let Some(at) = fixed.sources.iter().position(&is_source) {
                 let policy = self.tls.policy.load_full();
-                fixed.live.store(Some(Arc::new(self.plan.served(&policy, set, configs)?)));
-                *from = at;
+                fixed.live.store(Some(Arc::new(self.plan.served(&policy, set.clone(), configs)?)));
+                state.last.put(at, set);
+                state.from = Some((at, Vec::new()));
                 return Ok(true);
             }
         }

@@ -33,6 +33,7 @@ mod find;
 mod http;
 mod keep;
 mod keeper;
+mod lookup;
 mod ocsp;
 mod on_demand;
 mod pem;

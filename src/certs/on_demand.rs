@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::AskFailure;
 use super::http::{self, AskUrl, Trust};
+use super::lookup::Lookups;
 use crate::tls::ServedCertificate;
 
 /// How long a handshake waits for an order: the client's patience is not endless, and neither is that of
@@ -69,7 +70,7 @@ pub(super) type Given = (Option<ServedCertificate>, Option<Duration>);
 impl OnDemand {
     /// # Errors
     /// It could not be asked whether the name may have one.
-    pub(super) fn certificate(&self, site: &str, name: &str) -> Result<Given, AskFailure> {
+    pub(super) fn certificate(&self, site: &str, name: &str, lookups: &Lookups) -> Result<Given, AskFailure> {
         let Some(orders) = self.orders.get() else { return Ok((None, Some(SOON))) };
         if !is_name(name) || !self.rule.allows(name) {
             return Ok((None, None));
@@ -78,14 +79,14 @@ impl OnDemand {
             Some(kept) if !kept.is_due => return Ok((Some(kept.certificate), None)),
             Some(kept) => {
                 // What is kept is good for some time yet: whoever cannot be asked is asked again.
-                if self.may(name).unwrap_or(false) {
+                if self.may(name, lookups).unwrap_or(false) {
                     orders.want(site, name, Duration::ZERO);
                 }
                 return Ok((Some(kept.certificate), None));
             }
             None => {}
         }
-        if !self.may(name)? {
+        if !self.may(name, lookups)? {
             return Ok((None, None));
         }
         let is_wanted = orders.want(site, name, PATIENCE);
@@ -95,11 +96,11 @@ impl OnDemand {
         }
     }
 
-    fn may(&self, name: &str) -> Result<bool, AskFailure> {
+    fn may(&self, name: &str, lookups: &Lookups) -> Result<bool, AskFailure> {
         let Some(ask) = &self.rule.ask else { return Ok(true) };
         let joint = if ask.target.contains('?') { '&' } else { '?' };
         let url = AskUrl { target: format!("{}{joint}domain={name}", ask.target), ..ask.clone() };
-        match http::get(&url, self.trust.as_ref(), ASK) {
+        match http::get(&url, self.trust.as_ref(), ASK, lookups) {
             Ok(()) => Ok(true),
             Err(AskFailure::Status(status)) if status < 500 => {
                 tracing::info!(name, status, "no certificate is ordered on demand: it may not have one");

@@ -209,10 +209,65 @@ fn what_is_out_of_its_dates_serves_only_for_want_of_better_and_displaces_nothing
         let both = bench.find(&["a.example"], &[old, good]).unwrap();
         assert!(both.set.certificates()[0].is_current(NOW));
         assert!(warnings(&both)[0].contains(words));
+    }
+}
 
-        assert!(!alone.may_replace(&both.set, NOW));
-        assert!(both.may_replace(&alone.set, NOW));
-        assert!(alone.may_replace(&alone.set, NOW));
+#[test]
+fn what_a_source_gave_stands_in_while_it_gives_nothing_better() {
+    let bench = Bench::new();
+    let path = bench.path("a.pem");
+    let text = |pair: &Pair| format!("{}{}", pair.certificate, pair.key);
+    let sources = [files(&path, None), Source::SelfSigned { key: None }];
+    let mut last = super::find::LastGiven::nothing(2);
+    let mut find = |text: &str, now: i64| {
+        bench.write("a.pem", text);
+        let names = ["a.example".to_owned()];
+        let state = bench.path("state");
+        super::find::find_again("site", &names, &sources, &state, now, &bench.configs, &mut last).unwrap()
+    };
+    let first = find(&text(&ecdsa(&["a.example"])), NOW);
+    let broken = find("nonsense", NOW);
+    assert!(warnings(&broken)[0].contains("not PEM"), "{:?}", warnings(&broken));
+    assert!(broken.at == 0 && broken.set.is_same(&first.set));
+    let ended = find(&text(&outdated(&["a.example"], -30, -1)), NOW);
+    assert!(ended.at == 0 && ended.set.is_same(&first.set), "{:?}", warnings(&ended));
+    let second = find(&text(&ecdsa(&["a.example"])), NOW);
+    assert!(!second.set.is_same(&first.set));
+    // Its time over, another source takes its place, which has something good.
+    let later = find("nonsense", NOW + 31 * DAY);
+    assert_eq!(later.at, 1);
+}
+
+#[test]
+fn entries_with_keys_of_different_kinds_serve_side_by_side() {
+    let bench = Bench::new();
+    let entry = |name: &str, pair: Pair| files(&bench.write(name, &(pair.certificate + &pair.key)), None);
+    let ecdsa_a = entry("ecdsa", ecdsa(&["a.example", "b.example"]));
+    let rsa_a = entry("rsa", rsa(&["a.example", "b.example", "c.example"]));
+    let rsa_of_less = entry("less", rsa(&["a.example"]));
+    let other_ecdsa = entry("other", ecdsa(&["a.example", "b.example"]));
+    let broken = files(&bench.write("broken", "nonsense"), None);
+    let self_signed = Source::SelfSigned { key: None };
+    let kinds = |found: &FoundCertificate| -> Vec<_> {
+        found.set.certificates().iter().map(|one| (one.key_kind(), one.names().display().count())).collect()
+    };
+    let names = ["a.example", "b.example"];
+    let both = [(KeyKind::Ecdsa, 2), (KeyKind::Rsa, 3)];
+    for sources in [
+        vec![ecdsa_a.clone(), rsa_a.clone()],
+        vec![rsa_a.clone(), ecdsa_a.clone(), self_signed.clone()],
+        vec![ecdsa_a.clone(), other_ecdsa.clone(), rsa_of_less.clone(), rsa_a.clone()],
+        vec![ecdsa_a.clone(), broken.clone(), rsa_a.clone()],
+    ] {
+        let found = bench.find(&names, &sources).unwrap();
+        assert_eq!(kinds(&found), both, "{sources:?}");
+        assert_eq!((found.at, found.beside.len()), (0, 1));
+        let is_told = warnings(&found).iter().any(|warning| warning.contains("not PEM"));
+        assert_eq!(is_told, sources.contains(&broken), "{:?}", warnings(&found));
+    }
+    // Not what stands behind a source of another sort, and nothing that covers less.
+    for sources in [vec![ecdsa_a.clone(), self_signed, rsa_a], vec![ecdsa_a, rsa_of_less]] {
+        assert_eq!(kinds(&bench.find(&names, &sources).unwrap()), both[..1], "{sources:?}");
     }
 }
 

@@ -116,7 +116,8 @@ async fn shake(service: &Service, socket: Socket) -> Result<(TlsStream, Shaken),
         let tell = tls.may_tell(name.as_deref().unwrap_or_default(), now);
         return Err(Failure::NoCertificate { name, tell });
     };
-    let stream = hello.accept(served.config.clone(), until).await?;
+    let config = served.config_for(hello.is_chacha20_first()).clone();
+    let stream = hello.accept(config, until).await?;
     stream.handshake(until, &*generation.dates).await?;
     let told = access_log::Tls { version: stream.version(), resumed: stream.is_resumed() };
     let duration_us = service.local.clock.now_us() - began_us;

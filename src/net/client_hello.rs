@@ -10,7 +10,10 @@ use super::local::Local;
 use super::socket::Socket;
 use super::tls_session::RecordBoundary;
 use super::tls_stream::TlsStream;
-use crate::tls::{SharedServerConfig, captured, challenges, sni};
+use crate::tls::{SharedServerConfig, captured, challenges, is_chacha20_first, sni};
+
+/// A fatal `decode_error` alert before any keys (RFC 8446 §6.2).
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// A connection whose ClientHello has been read and not been answered.
 pub struct ClientHello {
@@ -69,6 +72,11 @@ impl ClientHello {
         look(challenges::validated_name(&self.accepted.client_hello())?)
     }
 
+    /// Whether the client's order of cipher suites is to be followed.
+    pub fn is_chacha20_first(&self) -> bool {
+        is_chacha20_first(&self.accepted.client_hello())
+    }
+
     /// Goes on with the configuration chosen.
     ///
     /// # Errors
@@ -101,6 +109,10 @@ async fn refuse(
 ) -> io::Error {
     let mut bytes = local.buffers.small();
     if alert.write_all(&mut bytes).is_ok() {
+        // The library has none for what does not even look like a handshake.
+        if bytes.is_empty() {
+            bytes.append(&DECODE_ERROR);
+        }
         let _ = socket.send(&mut bytes, || until).await;
     }
     io::Error::new(io::ErrorKind::InvalidData, error)

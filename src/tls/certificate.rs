@@ -199,6 +199,11 @@ impl CertificateSet {
         self.certificates.iter().all(|certificate| certificate.covers(host))
     }
 
+    /// The same for a pattern of a site: a host, or `*.` and a name.
+    pub fn covers_pattern(&self, pattern: &[u8]) -> bool {
+        self.certificates.iter().all(|certificate| certificate.names.covers_pattern(pattern))
+    }
+
     /// Whether the same chains are in both, in the same order.
     pub fn is_same(&self, other: &CertificateSet) -> bool {
         let chains = |set: &CertificateSet| -> Vec<Arc<CertifiedKey>> {

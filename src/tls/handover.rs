@@ -7,6 +7,7 @@
 //! chunk:    1 (version) | entries
 //! session:  's' | id [32] | binding [16] | origin u64 | length u32 | value
 //! key:      'k' | lifetime u64 | period u64 | key [32]
+//! fleet's:  'f' | lifetime u64 | period u64 | key [32] | digest of its secret [32] | until u64
 //! ```
 //!
 //! What is sent may be used in the old process at the same time. A TLS 1.3 ticket could then resume once in each:
@@ -14,6 +15,7 @@
 
 use zeroize::Zeroizing;
 
+use super::ticket::ExportedKey;
 use super::{Binding, Sessions};
 
 const VERSION: u8 = 1;
@@ -22,22 +24,28 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// Over all chunks, so that a cache of millions does not hold up an upgrade. What comes later does not resume.
 const BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+const FLEET_KEY_BYTES: usize = 1 + 8 + 8 + 32 + 32 + 8;
+
 /// Calls `send` with one chunk after another, until it says false. Each chunk is wiped afterwards.
 pub fn export_sessions(sessions: &Sessions, mut send: impl FnMut(&[u8]) -> bool) {
     match sessions {
         Sessions::Off => {}
-        Sessions::Tickets { keys, .. } => {
+        Sessions::Tickets { keys, clock } => {
             // Room for more keys than there ever are: growing would leave them in freed memory.
             let mut chunk = Zeroizing::new(Vec::with_capacity(1024));
             chunk.push(VERSION);
-            keys.export(|lifetime_ms, period, bytes| {
-                if chunk.len() + 49 > chunk.capacity() {
+            keys.export(clock.now(), |key| {
+                if chunk.len() + FLEET_KEY_BYTES > chunk.capacity() {
                     return;
                 }
-                chunk.push(b'k');
-                chunk.extend_from_slice(&lifetime_ms.to_be_bytes());
-                chunk.extend_from_slice(&period.to_be_bytes());
-                chunk.extend_from_slice(bytes);
+                chunk.push(if key.of_secret.is_some() { b'f' } else { b'k' });
+                chunk.extend_from_slice(&key.lifetime_ms.to_be_bytes());
+                chunk.extend_from_slice(&key.period.to_be_bytes());
+                chunk.extend_from_slice(&*key.bytes);
+                if let Some((digest, until_ms)) = &key.of_secret {
+                    chunk.extend_from_slice(digest);
+                    chunk.extend_from_slice(&until_ms.to_be_bytes());
+                }
             });
             send(&chunk);
         }
@@ -104,8 +112,8 @@ pub fn import_sessions(sessions: &Sessions, chunk: &[u8]) -> usize {
                 let binding = Binding::from_bytes(binding);
                 taken += usize::from(cache.put(&id, binding, origin_ms, value.to_vec(), now_ms));
             }
-            (Entry::Key { lifetime_ms, period, bytes }, Sessions::Tickets { keys, clock }) => {
-                keys.adopt(lifetime_ms, period, &bytes, clock.now());
+            (Entry::Key(key), Sessions::Tickets { keys, clock }) => {
+                keys.adopt(&key, clock.now());
                 taken += 1;
             }
             _ => {}
@@ -116,7 +124,7 @@ pub fn import_sessions(sessions: &Sessions, chunk: &[u8]) -> usize {
 
 enum Entry<'a> {
     Session { id: [u8; 32], binding: [u8; 16], origin_ms: u64, value: &'a [u8] },
-    Key { lifetime_ms: u64, period: u64, bytes: Zeroizing<[u8; 32]> },
+    Key(ExportedKey),
 }
 
 fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
@@ -131,12 +139,20 @@ fn entry(bytes: &[u8]) -> Option<(Entry<'_>, &[u8])> {
             let origin_ms = u64::from_be_bytes(*origin);
             Some((Entry::Session { id: *id, binding: *binding, origin_ms, value }, rest))
         }
-        b'k' => {
+        b'k' | b'f' => {
             let (lifetime, rest) = rest.split_first_chunk::<8>()?;
             let (period, rest) = rest.split_first_chunk::<8>()?;
-            let (bytes, rest) = rest.split_first_chunk::<32>()?;
+            let (bytes, mut rest) = rest.split_first_chunk::<32>()?;
+            let bytes = Zeroizing::new(*bytes);
+            let mut of_secret = None;
+            if *kind == b'f' {
+                let (digest, after) = rest.split_first_chunk::<32>()?;
+                let (until, after) = after.split_first_chunk::<8>()?;
+                of_secret = Some((*digest, u64::from_be_bytes(*until)));
+                rest = after;
+            }
             let (lifetime_ms, period) = (u64::from_be_bytes(*lifetime), u64::from_be_bytes(*period));
-            Some((Entry::Key { lifetime_ms, period, bytes: Zeroizing::new(*bytes) }, rest))
+            Some((Entry::Key(ExportedKey { lifetime_ms, period, of_secret, bytes }), rest))
         }
         _ => None,
     }
@@ -225,6 +241,55 @@ mod tests {
             });
             assert_eq!(new.for_site(binding).tickets.decrypt(&ticket).is_some(), opens, "{lifetime:?}");
         }
+    }
+
+    #[test]
+    fn a_fleets_secret_that_was_replaced_still_opens_in_the_next_process() {
+        let moment = Arc::new(std::sync::Mutex::new(NOW));
+        let clock: Arc<dyn Clock> = {
+            let moment = moment.clone();
+            Arc::new(move || *moment.lock().unwrap())
+        };
+        let tickets = |byte: u8| {
+            let keys = Arc::new(TicketKeys::from_secret(&[byte; 32], LIFETIME).unwrap());
+            (keys.clone(), Sessions::Tickets { keys, clock: clock.clone() })
+        };
+        let binding = Binding::from_bytes([7; 16]);
+        let opens =
+            |sessions: &Sessions, ticket: &[u8]| sessions.for_site(binding).tickets.decrypt(ticket).is_some();
+        let seal = |sessions: &Sessions| {
+            let value = crate::tls::origin::example_value(*moment.lock().unwrap(), &[5; 48]);
+            sessions.for_site(binding).tickets.encrypt(&value).unwrap()
+        };
+        let take = |from: &Sessions, into: &Sessions| {
+            chunks(from).iter().for_each(|chunk| {
+                import_sessions(into, chunk);
+            });
+        };
+        let (keys, first) = tickets(1);
+        let of_one = seal(&first);
+        // The file was replaced and not looked at again: the next process starts with what the old one never had.
+        let (_, second) = tickets(2);
+        take(&first, &second);
+        assert!(opens(&second, &of_one));
+        // It was looked at: the next process has the new one already, and gets the one before.
+        keys.set_secret(&[2; 32], NOW).unwrap();
+        let of_two = seal(&first);
+        let (_, third) = tickets(2);
+        take(&first, &third);
+        assert!(opens(&third, &of_one) && opens(&third, &of_two));
+        // And the one after that; nobody keeps it longer than its sessions live.
+        let (keys, fourth) = tickets(2);
+        take(&third, &fourth);
+        assert!(opens(&fourth, &of_one) && opens(&fourth, &of_two));
+        *moment.lock().unwrap() = NOW.plus(LIFETIME / 2);
+        assert!(opens(&fourth, &of_one));
+        let late = seal(&fourth);
+        keys.set_secret(&[3; 32], *moment.lock().unwrap()).unwrap();
+        assert!(opens(&fourth, &late), "the one that sealed until now");
+        assert!(!opens(&fourth, &of_one), "two secrets at a time");
+        *moment.lock().unwrap() = NOW.plus(LIFETIME + Duration::from_millis(1));
+        assert!(!opens(&second, &of_one) && !opens(&third, &of_one));
     }
 
     #[test]

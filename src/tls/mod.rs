@@ -40,6 +40,7 @@ mod server_config;
 mod session_cache;
 mod sessions;
 pub mod sni;
+mod suite_order;
 mod ticket;
 mod time;
 mod traffic_secrets;
@@ -64,6 +65,7 @@ pub use served::{Answer, Found, Known, NameSource, Reply, ServedTls, SiteTls, Sl
 pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};
+pub use suite_order::is_chacha20_first;
 pub use ticket::TicketKeys;
 pub use time::{Clock, Moment};
 pub use traffic_secrets::{TrafficSecrets, captured};

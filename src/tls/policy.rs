@@ -269,7 +269,7 @@ fn version(suite: &SupportedCipherSuite) -> Versions {
     if suite.tls13().is_some() { Versions::Tls13 } else { Versions::Tls12 }
 }
 
-/// Those named, in the order of the library; `None`: all of them.
+/// Those named, in this order, which is the one they are taken in; `None`: all of them.
 fn suites(
     settings: &PolicySettings,
     provider: &CryptoProvider,
@@ -282,12 +282,8 @@ fn suites(
     if !wanted.iter().all(known) {
         return Err(TlsProblem::CipherSuite);
     }
-    let chosen: Vec<SupportedCipherSuite> = provider
-        .cipher_suites
-        .iter()
-        .filter(|suite| wanted.iter().any(|wanted| wanted == name(suite)))
-        .copied()
-        .collect();
+    let find = |wanted: &String| provider.cipher_suites.iter().find(|suite| name(suite) == wanted).copied();
+    let chosen: Vec<SupportedCipherSuite> = wanted.iter().filter_map(find).collect();
     let has = |of| chosen.iter().any(|suite| version(suite) == of);
     let served = match settings.versions {
         Versions::Tls12And13 => has(Versions::Tls12) && has(Versions::Tls13),

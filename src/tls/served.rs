@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
 
 use super::{
     Binding, CertificateSet, Moment, Policy, ServerConfigs, Sessions, SharedServerConfig, TlsProblem,
@@ -30,6 +31,8 @@ pub struct ServedTls {
     pub site_policy: u64,
     pub policy: Arc<Policy>,
     pub config: SharedServerConfig,
+    // The same, for clients whose order of cipher suites is followed.
+    in_client_order: SharedServerConfig,
     pub certificates: CertificateSet,
 }
 
@@ -46,7 +49,15 @@ impl ServedTls {
     ) -> Result<ServedTls, TlsProblem> {
         let sessions = sessions.for_site(Binding::of(site, &policy));
         let config = configs.build(&policy, certificates.clone(), sessions)?;
-        Ok(ServedTls { site: site.to_owned(), site_policy, policy, config, certificates })
+        let mut in_client_order = ServerConfig::clone(&config);
+        in_client_order.ignore_client_order = false;
+        let in_client_order = Arc::new(in_client_order);
+        Ok(ServedTls { site: site.to_owned(), site_policy, policy, config, in_client_order, certificates })
+    }
+
+    /// What a client is answered with. `chacha20_first`: see [`is_chacha20_first`](super::is_chacha20_first).
+    pub fn config_for(&self, chacha20_first: bool) -> &SharedServerConfig {
+        if chacha20_first { &self.in_client_order } else { &self.config }
     }
 }
 

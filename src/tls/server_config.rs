@@ -9,6 +9,7 @@ use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{KeyLog, NoKeyLog, ServerConfig};
 
+use super::suite_order;
 use super::traffic_secrets::Capture;
 use super::{CertificateSet, Policy, SiteSessions, TlsProblem};
 
@@ -31,9 +32,11 @@ impl ServerConfigs {
     /// `key_log`: where the secrets of every connection are written, for debugging; the shell
     /// gives `rustls::KeyLogFile` only when the operator asked for it by name. `None`: nowhere.
     pub fn new(key_log: Option<Arc<dyn KeyLog>>) -> ServerConfigs {
+        // X25519MLKEM768 first: the feature `prefer-post-quantum` of rustls.
+        let mut provider = aws_lc_rs::default_provider();
+        suite_order::put_in_order(&mut provider);
         ServerConfigs {
-            // X25519MLKEM768 first: the feature `prefer-post-quantum` of rustls.
-            provider: Arc::new(aws_lc_rs::default_provider()),
+            provider: Arc::new(provider),
             no_client_auth: WebPkiClientVerifier::no_client_auth(),
             time: Arc::new(DefaultTimeProvider),
             key_log: Arc::new(Capture { also: key_log.unwrap_or_else(|| Arc::new(NoKeyLog)) }),
@@ -95,9 +98,8 @@ impl ServerConfigs {
         config.key_log = Arc::clone(&self.key_log);
         // After the handshake the keys are ours: see `records`.
         config.enable_secret_extraction = true;
-        // The client's order of suites: all of ours are sound, and a client without AES
-        // instructions puts ChaCha20 first, which is five times as fast for it.
-        config.ignore_client_order = false;
+        // See `suite_order`, and `ServedTls::config_for` for those whose order is followed.
+        config.ignore_client_order = true;
         // No 0-RTT: a request could be replayed (RFC 8446 §8).
         config.max_early_data_size = 0;
         Ok(Arc::new(config))

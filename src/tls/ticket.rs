@@ -33,7 +33,10 @@ const HEAD_BYTES: usize = 9;
 const TAG_BYTES: usize = 16;
 /// A ticket comes back in a ClientHello: a session with a long client chain is not worth it.
 const VALUE_BYTES_MAX: usize = 8 * 1024;
-/// The machines of a fleet keep their clocks within this of each other, or do not resume for each other.
+/// The machines of a fleet keep their clocks within this of each other, or within a tenth of a short lifetime.
+///
+/// A machine behind the one of the full handshake by that much would let a session live for that much longer: so all
+/// of a fleet end sessions that much before their lifetime is over, and none resumes later.
 const CLOCK_SKEW_MAX_MS: u64 = 10_000;
 /// Random nonces of 96 bits: well below the 2^32 of NIST SP 800-38D §8.3 for each machine.
 const SEALED_MAX: u64 = 1 << 30;
@@ -55,9 +58,10 @@ struct Ring {
 }
 
 struct Secret {
-    derived: hkdf::Prk,
+    // None: another process had it, and gave the keys that still open.
+    derived: Option<hkdf::Prk>,
     // Of the secret: whether another one was written into the file.
-    digest: digest::Digest,
+    digest: [u8; 32],
     serial: u32,
     /// Opens nothing after this moment, on the fleet's clock; `None`: it seals.
     until_ms: Option<u64>,
@@ -71,6 +75,18 @@ struct PeriodKey {
     // What the key was made of: the process that takes over goes on with it.
     bytes: Zeroizing<[u8; 32]>,
     sealed: AtomicU64,
+}
+
+/// The serial of a secret of which this process has keys alone; counting does not come here.
+const INHERITED: u32 = u32::MAX;
+
+/// A key on its way to the process that takes over.
+pub(super) struct ExportedKey {
+    pub(super) lifetime_ms: u64,
+    pub(super) period: u64,
+    /// Of a fleet: the digest of its secret, and the last moment it opens, on the fleet's clock.
+    pub(super) of_secret: Option<([u8; 32], u64)>,
+    pub(super) bytes: Zeroizing<[u8; 32]>,
 }
 
 impl TicketKeys {
@@ -99,7 +115,7 @@ impl TicketKeys {
             return Err(TlsProblem::ShortLifetime);
         }
         let lifetime_ms = milliseconds(lifetime).min(LIFETIME_SECONDS_MAX * 1000);
-        let ring = Ring { secrets, keys: Vec::with_capacity(4) };
+        let ring = Ring { secrets, keys: Vec::with_capacity(8) };
         Ok(TicketKeys { is_fleet: !ring.secrets.is_empty(), lifetime_ms, ring: RwLock::new(ring) })
     }
 
@@ -110,12 +126,12 @@ impl TicketKeys {
     /// `ShortSecret`; nothing is changed then.
     pub fn set_secret(&self, secret: &[u8], now: Moment) -> Result<bool, TlsProblem> {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        let serial = ring.secrets.first().map_or(1, |first| first.serial.wrapping_add(1).max(1));
+        let serial = ring.secrets.first().map_or(1, |first| first.serial % (INHERITED - 1) + 1);
         let new = Secret::new(secret, serial)?;
         let Some(mut old) = (!ring.secrets.is_empty()).then(|| ring.secrets.swap_remove(0)) else {
             return Ok(false);
         };
-        if old.digest.as_ref() == new.digest.as_ref() {
+        if old.digest == new.digest {
             ring.secrets.insert(0, old);
             return Ok(false);
         }
@@ -155,9 +171,13 @@ impl TicketKeys {
 
     /// Whether a session of that full handshake may still resume.
     fn alive(&self, origin: Moment, now: Moment) -> bool {
-        let (origin, now) = (self.time_ms(origin), self.time_ms(now));
-        let skew = if self.is_fleet { CLOCK_SKEW_MAX_MS } else { 0 };
-        origin <= now.saturating_add(skew) && now.saturating_sub(origin) <= self.lifetime_ms
+        let latest = self.time_ms(now).saturating_add(self.skew_ms());
+        let age = latest.checked_sub(self.time_ms(origin));
+        age.is_some_and(|age| age <= self.lifetime_ms)
+    }
+
+    fn skew_ms(&self) -> u64 {
+        if self.is_fleet { CLOCK_SKEW_MAX_MS.min(self.lifetime_ms / 10) } else { 0 }
     }
 
     /// The secrets that open at this time, the one that seals first.
@@ -207,8 +227,9 @@ impl TicketKeys {
         let mut bytes = Zeroizing::new([0; 32]);
         if self.is_fleet {
             let secret = secrets.iter().find(|secret| secret.serial == serial)?;
-            secret
-                .derived
+            // Those of another process were there from the beginning, or are not to be had.
+            let derived = secret.derived.as_ref()?;
+            derived
                 .expand(
                     &[b"ticket key", &self.lifetime_ms.to_be_bytes(), &period.to_be_bytes()],
                     hkdf::HKDF_SHA256,
@@ -228,26 +249,67 @@ impl TicketKeys {
         })
     }
 
-    /// The random keys that open tickets, for [`adopt`](Self::adopt); none of a fleet, which derives its own.
-    pub(super) fn export(&self, mut each: impl FnMut(u64, u64, &[u8; 32])) {
-        if !self.is_fleet {
-            let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            ring.keys.iter().for_each(|key| each(self.lifetime_ms, key.period, &key.bytes));
+    /// The keys that open tickets, for [`adopt`](Self::adopt). Those of a fleet, too: the process that takes over
+    /// derives its own, but from the secret the file holds then, which may be another one.
+    pub(super) fn export(&self, now: Moment, mut each: impl FnMut(&ExportedKey)) {
+        let current = self.period(now);
+        let time_ms = self.time_ms(now);
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let Ring { secrets, keys } = &mut *ring;
+        for secret in secrets.iter() {
+            for period in (0..=3).map(|back| (current + 1).saturating_sub(back)) {
+                let is_there = keys.iter().any(|key| key.period == period && key.serial == secret.serial);
+                if !is_there && let Some(key) = self.make_key(secrets, secret.serial, period) {
+                    keys.push(key);
+                }
+            }
+        }
+        for key in keys.iter().filter(|key| self.opens(key.period, current)) {
+            let secret = secrets.iter().find(|secret| secret.serial == key.serial);
+            // What is replaced between this process's last look and the other's first opens for a lifetime.
+            let until = |secret: &Secret| secret.until_ms.unwrap_or(time_ms + self.lifetime_ms);
+            each(&ExportedKey {
+                lifetime_ms: self.lifetime_ms,
+                period: key.period,
+                of_secret: secret.map(|secret| (secret.digest, until(secret))),
+                bytes: key.bytes.clone(),
+            });
         }
     }
 
-    /// Takes up a key that another process exported, if it would open tickets here.
-    pub(super) fn adopt(&self, lifetime_ms: u64, period: u64, bytes: &[u8; 32], now: Moment) {
-        let current = self.period(now);
-        let is_ours = !self.is_fleet && lifetime_ms == self.lifetime_ms;
+    /// Takes up a key that another process exported, if it would open tickets here. Of a fleet: those of one secret
+    /// that is not ours, the first that comes.
+    pub(super) fn adopt(&self, exported: &ExportedKey, now: Moment) {
+        let ExportedKey { lifetime_ms, period, of_secret, bytes } = exported;
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if !is_ours || !self.opens(period, current) || ring.keys.iter().any(|key| key.period == period) {
+        let is_ours = self.is_fleet == of_secret.is_some() && *lifetime_ms == self.lifetime_ms;
+        if !is_ours || !self.opens(*period, self.period(now)) {
             return;
         }
-        if let Ok(key) = UnboundKey::new(&AES_256_GCM, bytes) {
+        let serial = match of_secret {
+            None => 0,
+            Some((digest, until_ms)) => {
+                let known = |secret: &Secret| secret.digest == *digest;
+                let is_one_more = ring.secrets.len() < 2 && !ring.secrets.iter().any(known);
+                if is_one_more {
+                    let until_ms = (*until_ms).min(self.time_ms(now) + self.lifetime_ms);
+                    let (derived, serial, digest) = (None, INHERITED, *digest);
+                    ring.secrets.push(Secret { derived, digest, serial, until_ms: Some(until_ms) });
+                }
+                // Ours derives its own, and what is third is too old.
+                match ring.secrets.iter().find(|secret| known(secret)) {
+                    Some(Secret { serial: INHERITED, .. }) => INHERITED,
+                    _ => return,
+                }
+            }
+        };
+        if ring.keys.iter().any(|key| key.period == *period && key.serial == serial) {
+            return;
+        }
+        if let Ok(key) = UnboundKey::new(&AES_256_GCM, &**bytes) {
             // Nonces are random, so counting anew is no more than another machine's share would be.
-            let (key, bytes) = (LessSafeKey::new(key), Zeroizing::new(*bytes));
-            ring.keys.push(PeriodKey { serial: 0, period, key, bytes, sealed: AtomicU64::new(0) });
+            let (key, bytes) = (LessSafeKey::new(key), bytes.clone());
+            ring.keys.push(PeriodKey { serial, period: *period, key, bytes, sealed: AtomicU64::new(0) });
         }
     }
 
@@ -340,7 +402,9 @@ impl Secret {
         }
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis session tickets 1");
         let derived = salt.extract(secret);
-        Ok(Secret { derived, digest: digest::digest(&digest::SHA256, secret), serial, until_ms: None })
+        let digest = digest::digest(&digest::SHA256, secret);
+        let digest = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
+        Ok(Secret { derived: Some(derived), digest, serial, until_ms: None })
     }
 }
 
@@ -377,7 +441,7 @@ impl ProducesTickets for SiteTickets {
 
     /// A hint in seconds; what is left of a resumed session's lifetime can be less.
     fn lifetime(&self) -> u32 {
-        u32::try_from(self.keys.lifetime_ms / 1000).unwrap_or(u32::MAX)
+        u32::try_from((self.keys.lifetime_ms - self.keys.skew_ms()) / 1000).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, value: &[u8]) -> Option<Vec<u8>> {

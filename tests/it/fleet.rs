@@ -1,10 +1,11 @@
 //! Machines of a fleet, and outside witnesses of what resumes where.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rustls::HandshakeKind::{Full, Resumed};
 use rustls::version::{TLS12, TLS13};
@@ -156,6 +157,37 @@ fn openssl_sees_sessions_resume_under_the_policy_they_began_under_alone() {
     }
 }
 
+/// One request, then another on a connection that resumes: TLS 1.3 has its tickets with the first response.
+fn gnutls_resumes(port: u16, priority: &str) {
+    let mut command = Command::new("gnutls-cli");
+    command.args(["--insecure", "--inline-commands", "--sni-hostname", "a.test"]);
+    command.args(["--priority", priority, "--port", &port.to_string(), "127.0.0.1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let (mut input, mut output) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let heard = said.clone();
+    let listener = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(read @ 1..) = output.read(&mut piece) {
+            heard.lock().expect("no panic").extend_from_slice(&piece[..read]);
+        }
+    });
+    let text = || String::from_utf8_lossy(&said.lock().expect("no panic")).into_owned();
+    let request = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    input.write_all(request).expect("it reads");
+    wait_until("it is answered", || text().contains("\r\n\r\nok"));
+    assert!(!text().contains("This is a resumed session"), "{priority}: {}", text());
+    input.write_all(b"^resume^\n").expect("it reads");
+    wait_until("it resumes", || text().contains("Resume Handshake was completed"));
+    input.write_all(request).expect("it reads");
+    wait_until("it is answered", || text().matches("HTTP/1.1 200").count() == 2);
+    assert!(text().contains("*** This is a resumed session"), "{priority}: {}", text());
+    drop(input);
+    child.wait().expect("it ends");
+    listener.join().expect("no panic");
+}
+
 #[test]
 fn gnutls_and_curl_are_served() {
     let upstream = Upstream::saying("ok");
@@ -164,18 +196,13 @@ fn gnutls_and_curl_are_served() {
     if Command::new("gnutls-cli").arg("--version").output().is_err() {
         skip_without("gnutls-cli");
     } else {
-        for priority in ["NORMAL:-VERS-ALL:+VERS-TLS1.2", "NORMAL:-VERS-ALL:+VERS-TLS1.3", "NORMAL"] {
-            let mut command = Command::new("gnutls-cli");
-            command.args(["--insecure", "--sni-hostname", "a.test"]);
-            command.args(["--priority", priority, "--port", &https.port().to_string(), "127.0.0.1"]);
-            let mut child =
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-            let child = child.as_mut().expect("it starts");
-            drop(child.stdin.take());
-            let mut text = String::new();
-            std::io::Read::read_to_string(&mut child.stdout.take().expect("piped"), &mut text).expect("text");
-            child.wait().expect("it ends");
-            assert!(text.contains("- Handshake was completed"), "{priority}: {text}");
+        for priority in [
+            "NORMAL:-VERS-ALL:+VERS-TLS1.2",
+            "NORMAL:-VERS-ALL:+VERS-TLS1.2:%NO_TICKETS",
+            "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+            "NORMAL",
+        ] {
+            gnutls_resumes(https.port(), priority);
         }
     }
     if Command::new("curl").arg("--version").output().is_err() {

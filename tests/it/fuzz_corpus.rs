@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
+#[path = "../../fuzz/checks/certs_answer.rs"]
+mod certs_answer;
 #[path = "../../fuzz/checks/cli_replay.rs"]
 mod cli_replay;
 #[path = "../../fuzz/checks/config.rs"]
@@ -31,6 +33,8 @@ mod http_cookies;
 mod http_location;
 #[path = "../../fuzz/checks/http_told.rs"]
 mod http_told;
+#[path = "../../fuzz/checks/net_client_hello.rs"]
+mod net_client_hello;
 #[path = "../../fuzz/checks/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "../../fuzz/checks/sealing_cookies.rs"]
@@ -46,6 +50,7 @@ const MUTATIONS: u64 = 300;
 type Check = fn(&[u8]);
 
 const CHECKS: &[(&str, Check)] = &[
+    ("certs_answer", certs_answer::check),
     ("cli_replay", cli_replay::check),
     ("config", config::check),
     ("dispatch_erlang", dispatch_erlang::check),
@@ -60,6 +65,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("http_cookies", http_cookies::check),
     ("http_location", http_location::check),
     ("http_told", http_told::check),
+    ("net_client_hello", net_client_hello::check),
     ("proxy_protocol", proxy_protocol::check),
     ("sealing_cookies", sealing_cookies::check),
     ("tls_records", tls_records::check),
@@ -270,4 +276,14 @@ fn sealed_sessions_do_not_get_past() {
 #[test]
 fn tickets_open_to_what_went_in() {
     run_corpus("tls_ticket");
+}
+
+#[test]
+fn answers_of_sources_are_served_or_refused() {
+    run_corpus("certs_answer");
+}
+
+#[test]
+fn whatever_comes_first_is_accepted_or_alerted() {
+    run_corpus("net_client_hello");
 }

@@ -2,10 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::harness::{Client, End, PATIENCE, Setup, Tls, Upstream, any_site, serve};
+use crate::harness::{
+    Client, End, PATIENCE, Setup, Tls, Upstream, any_site, run_to_end, serve, site, skip_without,
+};
 
 #[test]
 fn a_handshake_that_comes_byte_by_byte_goes_through() {
@@ -100,4 +103,40 @@ fn broken_records_end_the_connection_with_an_alert_and_nothing_else() {
     let (bytes, end) = client.rest_after_alert();
     assert!(bytes.is_empty() && end != End::Reset, "{end:?}");
     assert_eq!(upstream.requests().len(), 1);
+}
+
+#[test]
+fn cipher_suites_are_taken_in_our_order_but_for_those_who_put_chacha20_first() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        return skip_without("openssl");
+    }
+    let upstream = Upstream::saying("ok");
+    let sites = any_site(&upstream)
+        + &site("own", &["own.test"], &upstream)
+        + "cipher_suites = [\"TLS_AES_256_GCM_SHA384\", \"TLS_AES_128_GCM_SHA256\", \"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\", \
+           \"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\"]\n";
+    let server = Setup::new(&sites).start();
+    let agreed = |name: &str, arguments: &str| {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &server.https().to_string(), "-servername", name]);
+        let output = run_to_end(command.args(arguments.split(' ')).stdin(Stdio::null()));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let words = text.split("Cipher is ").nth(1).unwrap_or_else(|| panic!("{text}"));
+        words.lines().next().unwrap_or_default().trim().to_owned()
+    };
+    let (aes128, aes256, chacha20) =
+        ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256");
+    let tls13 =
+        |name: &str, suites: [&str; 3]| agreed(name, &format!("-tls1_3 -ciphersuites {}", suites.join(":")));
+    assert_eq!(tls13("a.test", [aes128, aes256, chacha20]), aes128);
+    assert_eq!(tls13("a.test", [aes256, chacha20, aes128]), aes128);
+    assert_eq!(tls13("a.test", [chacha20, aes256, aes128]), chacha20);
+    assert_eq!(tls13("own.test", [aes128, chacha20, aes256]), aes256);
+    let tls12 = |suites: [&str; 3]| {
+        let suites = suites.map(|suite| format!("ECDHE-ECDSA-{suite}"));
+        agreed("a.test", &format!("-tls1_2 -cipher {}", suites.join(":")))
+    };
+    let (aes128, aes256, chacha20) = ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305");
+    assert_eq!(tls12([aes256, aes128, chacha20]), format!("ECDHE-ECDSA-{aes128}"));
+    assert_eq!(tls12([chacha20, aes256, aes128]), format!("ECDHE-ECDSA-{chacha20}"));
 }

@@ -51,6 +51,7 @@ mod streaming;
 mod system_calls;
 mod takeover;
 mod tidy;
+mod tls_bounds;
 mod trusted;
 mod upgrade;
 mod upstream_tls;

@@ -24,7 +24,7 @@ hosts:
       ssl:
         certificate-file: {certificate}
         key-file: {key}
-        minimum-version: TLSv1.3
+        minimum-version: TLSv1.2
         ocsp-update-interval: 0
     paths:
       "/secure":

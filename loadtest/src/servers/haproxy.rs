@@ -28,7 +28,7 @@ defaults
 
 frontend site
     bind {http} backlog 4096
-    bind {https} backlog 4096 ssl crt {combined} ssl-min-ver TLSv1.3 curves {groups} alpn h2,http/1.1
+    bind {https} backlog 4096 ssl crt {combined} ssl-min-ver TLSv1.2 curves {groups} alpn h2,http/1.1
     http-request redirect scheme https code 302 if !{{ ssl_fc }} {{ path_beg /secure/ }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}

@@ -17,7 +17,7 @@ pem-file = "{combined}"
 workers = 1
 backlog = 4096
 keepalive = 3600
-tls-protos = TLSv1.3
+tls-protos = TLSv1.2 TLSv1.3
 ecdh-curve = "X25519"
 "#,
         host = setting.https.ip(),

@@ -33,7 +33,7 @@ http {{
     scgi_temp_path {directory}/scgi;
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
-    ssl_protocols TLSv1.3;
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_ecdh_curve {groups};
     ssl_session_cache shared:bench:20m;
     ssl_session_timeout 5m;

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::settings::DnsCommand;
+use crate::net;
 
 /// Of what it writes on standard error, so much is told.
 const SAID_MAX: u64 = 2_000;
@@ -18,14 +19,11 @@ pub(super) fn run(command: &DnsCommand, act: &str, name: &str, value: &str) -> R
     let Some((program, arguments)) = command.run.split_first() else {
         return Err("there is no command".to_owned());
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .args([act, name, value])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("{program}: {error}"))?;
+    let mut started = Command::new(program);
+    started.args(arguments).args([act, name, value]);
+    started.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    net::keep_descriptors(&mut started);
+    let mut child = started.spawn().map_err(|error| format!("{program}: {error}"))?;
     let said = child.stderr.take().map(|from| std::thread::spawn(move || head_of(from)));
     let ended = wait(&mut child, command.timeout);
     match ended {

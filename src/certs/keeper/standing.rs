@@ -66,21 +66,27 @@ impl KeptSite {
     pub fn standing(&self) -> SiteStanding {
         let state = self.lock();
         let mut sources = Vec::new();
-        let mut fixed = self.fixed.iter().zip(&state.from);
+        let mut fixed = self.fixed.iter().zip(&state.fixed);
         for run in self.plan.sources.chunk_by(|one, next| !one.is_asked() && !next.is_asked()) {
             if run.iter().any(Source::is_asked) {
                 sources.extend(run.iter().map(|source| (source, Standing::AskedForNames)));
                 continue;
             }
-            let Some((kept, from)) = fixed.next() else { break };
+            let Some((kept, state)) = fixed.next() else { break };
             let served = kept.live.load_full();
+            let served = served.as_ref().zip(state.from.as_ref());
             sources.extend(run.iter().enumerate().map(|(at, source)| {
-                let standing = match &served {
-                    Some(served) if at == *from => Standing::Serves(served.certificates.clone()),
-                    Some(_) if at > *from => Standing::NotAsked,
-                    _ => Standing::PassedOver,
+                let Some((served, (first, beside))) = served else {
+                    return (source, Standing::PassedOver);
                 };
-                (source, standing)
+                let all = served.certificates.certificates().iter();
+                let of = |kind| beside.iter().find(|(_, of)| *of == kind).map_or(*first, |(at, _)| *at);
+                let own = all.filter(|one| of(one.key_kind()) == at).cloned().collect();
+                match CertificateSet::new(own) {
+                    Some(own) => (source, Standing::Serves(own)),
+                    None if at > *first => (source, Standing::NotAsked),
+                    None => (source, Standing::PassedOver),
+                }
             }));
         }
         let is_of_a_source =

@@ -231,7 +231,9 @@ fn what_arrives_later_is_published_into_its_slot() {
     let site = bench.site(vec![bench.files("absent"), Source::SelfSigned { key: None }]);
     let self_signed = bench.leaf(&site, "a.example").unwrap();
     let later = bench.issue("later", "a.example");
-    let found = find("s", &[], &[bench.files("later")], Path::new("/"), 0, bench.keeper.configs()).unwrap();
+    let found =
+        crate::certs::find("s", &[], &[bench.files("later")], Path::new("/"), 0, bench.keeper.configs())
+            .unwrap();
     let files = |source: &Source| matches!(source, Source::Files { .. });
     assert!(site.publish(files, found.set.clone(), bench.keeper.configs()).unwrap());
     assert_eq!(bench.leaf(&site, "a.example").unwrap(), later);

@@ -46,7 +46,9 @@ fn of(config: &Config) -> Vec<Row> {
         for seen in certificate::sources(site, &config.state_directory) {
             let source = certificate::describe(seen.source);
             match seen.state {
-                SourceState::Answers(answer) => rows.extend(Row::of(site, &source, &answer.set, "served")),
+                SourceState::Answers(answer) | SourceState::Beside(answer) => {
+                    rows.extend(Row::of(site, &source, &answer.set, "served"))
+                }
                 SourceState::OutOfDate(answer) => {
                     rows.extend(Row::of(site, &source, &answer.set, "out of its dates, passed over"));
                 }

@@ -27,6 +27,8 @@ pub enum SourceState {
     Made,
     /// Asked for each name, in handshakes; not here.
     AskedForNames,
+    /// After one that answers, with a kind of key which that one has not: served side by side.
+    Beside(Answer),
     /// After one that answers.
     NotAsked,
 }
@@ -65,6 +67,27 @@ pub fn sources<'a>(site: &'a Site, state_directory: &Path) -> Vec<SourceSeen<'a>
         answered |= matches!(state, SourceState::Answers(_) | SourceState::Made);
         seen.push(SourceSeen { source: &written.source, place: &written.place, state });
     }
+    let first = seen.iter().position(|seen| matches!(seen.state, SourceState::Answers(_)));
+    if let Some(first) = first {
+        let is_files =
+            |seen: &&SourceSeen<'_>| matches!(seen.source, Source::Files { .. } | Source::Directory { .. });
+        let side_by_side: Vec<_> = seen[first..]
+            .iter()
+            .take_while(is_files)
+            .map(|seen| control::certificate_source(site, seen.source))
+            .collect();
+        if side_by_side.len() > 1
+            && let Ok(found) = certs::find(&site.name, &names, &side_by_side, state_directory, now, &configs)
+        {
+            for (at, kind) in &found.beside {
+                let one = found.set.certificates().iter().find(|one| one.key_kind() == *kind);
+                if let Some(one) = one {
+                    let answer = Answer { set: one.clone().into(), warnings: Vec::new() };
+                    seen[first + at].state = SourceState::Beside(answer);
+                }
+            }
+        }
+    }
     if !answered
         && let Some(last_resort) =
             seen.iter_mut().find(|seen| matches!(seen.state, SourceState::OutOfDate(_)))
@@ -90,10 +113,11 @@ pub enum InUse {
 
 impl InUse {
     pub fn of(site: &Site, sources: &[SourceSeen<'_>]) -> InUse {
-        let loaded = sources.iter().find_map(|source| match &source.state {
-            SourceState::Answers(answer) => Some(answer.set.clone()),
-            _ => None,
+        let served = sources.iter().flat_map(|source| match &source.state {
+            SourceState::Answers(answer) | SourceState::Beside(answer) => answer.set.certificates(),
+            _ => &[],
         });
+        let loaded = CertificateSet::new(served.cloned().collect());
         loaded.map_or_else(|| InUse::supposed(site), InUse::Loaded)
     }
 

@@ -126,6 +126,7 @@ fn listener(account: &Account<'_>) -> Value {
 fn source(source: &certificate::SourceSeen<'_>) -> Value {
     let (state, answer, why) = match &source.state {
         SourceState::Answers(answer) => ("answers", Some(answer), None),
+        SourceState::Beside(answer) => ("beside", Some(answer), None),
         SourceState::OutOfDate(answer) => ("out-of-date", Some(answer), None),
         SourceState::Fails(why) => ("fails", None, Some(why)),
         SourceState::Made => ("made", None, None),

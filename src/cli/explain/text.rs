@@ -342,6 +342,10 @@ fn certificate_row(f: &mut Formatter<'_>, label: &str, source: &SourceSeen<'_>) 
             row(f, label, format_args!("{told} ({place}): answers"))?;
             answer(f, answers)
         }
+        SourceState::Beside(answers) => {
+            row(f, label, format_args!("{told} ({place}): answers, too, with another kind of key"))?;
+            answer(f, answers)
+        }
         SourceState::OutOfDate(answers) => {
             row(f, label, format_args!("{told} ({place}): passed over, out of its dates"))?;
             answer(f, answers)

@@ -26,8 +26,9 @@ fn opens_until_the_lifetime_ends_and_not_after() {
             let ticket = keys.seal(&value(began), binding("a"), began).unwrap();
             let at = |ms| keys.open(&ticket, binding("a"), began.plus(Duration::from_millis(ms)));
             assert_eq!(at(0), Some(value(began)));
-            assert_eq!(at(300_000), Some(value(began)), "{offset}");
-            assert_eq!(at(300_001), None, "{offset}");
+            let last = 300_000 - keys.skew_ms();
+            assert_eq!(at(last), Some(value(began)), "{offset}");
+            assert_eq!(at(last + 1), None, "{offset}");
         }
     }
 }
@@ -37,7 +38,7 @@ fn a_renewed_ticket_keeps_the_first_time() {
     for keys in both() {
         let later = START.plus(Duration::from_secs(290));
         let ticket = keys.seal(&value(START), binding("a"), later).unwrap();
-        let end = START.plus(LIFETIME);
+        let end = START.plus(LIFETIME - Duration::from_millis(keys.skew_ms()));
         assert!(keys.open(&ticket, binding("a"), end).is_some());
         let past = end.plus(Duration::from_millis(1));
         assert_eq!(keys.open(&ticket, binding("a"), past), None);
@@ -86,6 +87,41 @@ fn a_fleet_opens_each_others_tickets() {
 }
 
 #[test]
+fn no_machine_of_a_fleet_resumes_after_the_lifetime_however_their_clocks_differ() {
+    for (lifetime, skew_ms) in [(300, 10_000), (3600, 10_000), (20, 2_000), (2, 200)] {
+        let lifetime = Duration::from_secs(lifetime);
+        let machine = || TicketKeys::from_secret(&[3; 40], lifetime).unwrap();
+        let (one, two) = (machine(), machine());
+        assert_eq!(one.skew_ms(), skew_ms);
+        // Two is ahead, or behind.
+        for difference in [0, 1, skew_ms / 2, skew_ms] {
+            for is_ahead in [false, true] {
+                let there = |ms: u64| {
+                    let now = START.plus(Duration::from_millis(ms));
+                    let unix = if is_ahead { now.unix + difference } else { now.unix - difference };
+                    Moment { unix, ..now }
+                };
+                let ticket = one.seal(&value(START), binding("a"), START).unwrap();
+                let opens = |ms: u64| two.open(&ticket, binding("a"), there(ms)).is_some();
+                let lifetime_ms = milliseconds(lifetime);
+                assert!(opens(0), "{lifetime:?} {difference} {is_ahead}");
+                let last = if is_ahead {
+                    lifetime_ms - skew_ms - difference
+                } else {
+                    lifetime_ms - skew_ms + difference
+                };
+                assert!(opens(last) && !opens(last + 1), "{lifetime:?} {difference} {is_ahead}");
+                assert!(last <= lifetime_ms);
+                // What it seals anew lives no longer, where it came from either.
+                let again = two.seal(&value(START), binding("a"), there(last)).unwrap();
+                let back = START.plus(Duration::from_millis(lifetime_ms - skew_ms + 1));
+                assert!(one.open(&again, binding("a"), back).is_none());
+            }
+        }
+    }
+}
+
+#[test]
 fn old_keys_are_forgotten() {
     for keys in both() {
         for step in 0..10 {
@@ -116,7 +152,8 @@ fn another_secret_seals_at_once_and_the_one_before_opens_for_a_lifetime() {
     assert_eq!(keys.set_secret(&[2; 32], late), Ok(true));
     let ticket = keys.seal(&value(late), binding("a"), late).unwrap();
     assert!(new.open(&ticket, binding("a"), late).is_some(), "as the rest of the fleet seals");
-    assert!(keys.open(&old_ticket, binding("a"), late.plus(LIFETIME)).is_some());
+    let end = late.plus(LIFETIME - Duration::from_millis(keys.skew_ms()));
+    assert!(keys.open(&old_ticket, binding("a"), end).is_some());
     let past = late.plus(LIFETIME + Duration::from_millis(1));
     assert!(keys.open(&old_ticket, binding("a"), past).is_none());
     keys.rotate(past);

@@ -319,6 +319,8 @@ pub struct Tls {
     sni: Option<String>,
     versions: Vec<&'static SupportedProtocolVersion>,
     alpn: Vec<Vec<u8>>,
+    // Part of the names of the cipher suites offered.
+    suites: &'static str,
     // Chain and key, in DER.
     identity: Option<(Vec<u8>, Vec<u8>)>,
     // Made at the first connection: sessions are of use to the configuration they were begun with.
@@ -332,6 +334,7 @@ impl Tls {
             sni: None,
             versions: rustls::ALL_VERSIONS.to_vec(),
             alpn: Vec::new(),
+            suites: "",
             identity: None,
             config: OnceLock::new(),
         }
@@ -355,6 +358,13 @@ impl Tls {
         self
     }
 
+    /// Offers the cipher suites of TLS 1.2 with keys of this kind alone: `ECDSA` or `RSA`.
+    pub fn suites_of(mut self, kind: &str) -> Tls {
+        self.suites = if kind == "RSA" { "ECDHE_RSA" } else { "ECDHE_ECDSA" };
+        self.config = OnceLock::new();
+        self
+    }
+
     /// Shows this certificate when asked for one.
     pub fn identity(mut self, issued: &Issued) -> Tls {
         let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key in PEM");
@@ -372,7 +382,9 @@ impl Tls {
 
     fn config(&self) -> &(Arc<ClientConfig>, Arc<Chain>) {
         self.config.get_or_init(|| {
-            let chain = Arc::new(Chain(Mutex::default(), Arc::new(aws_lc_rs::default_provider())));
+            let mut provider = aws_lc_rs::default_provider();
+            provider.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains(self.suites));
+            let chain = Arc::new(Chain(Mutex::default(), Arc::new(provider)));
             let builder = ClientConfig::builder_with_provider(chain.1.clone())
                 .with_protocol_versions(&self.versions)
                 .expect("the provider has suites for them")
