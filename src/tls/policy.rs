@@ -248,7 +248,7 @@ impl Binding {
     }
 }
 
-/// The suites there are, by their IANA names, in the order of preference: those of TLS 1.3 first.
+/// The suites there are, by their IANA names, in the order of the library: those of TLS 1.3 first.
 pub fn cipher_suites() -> Vec<(&'static str, Versions)> {
     let all = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
     all.iter().map(|suite| (name(suite), version(suite))).collect()
