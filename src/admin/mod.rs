@@ -1,10 +1,10 @@
-//! Room: the admin listener. What the process tells of itself, and the two things it can be told.
+//! Room: the admin listener. What the process tells of itself, and the three things it can be told.
 //!
 //! ```text
 //! GET  /          the status page          GET  /metrics   for Prometheus
 //! GET  /status    the same as JSON         GET  /health    200 as long as the process answers
 //! POST /reload    as SIGHUP, with the end  GET  /ready     200 while it accepts, 503 when it drains
-//! POST /drain     as SIGTERM
+//! POST /drain     as SIGTERM               POST /upgrade   as SIGUSR2, with the end; ?program=PATH
 //! ```
 //!
 //! It runs on threads of its own and reads what workers count; a worker never waits for it. On a unix socket the
@@ -27,4 +27,4 @@ mod view;
 pub use client::{Client, ClientFailure, Reply};
 pub use listen::AdminFailure;
 pub use server::Admin;
-pub use view::{Ask, Phase, Reloads, View};
+pub use view::{Ask, Phase, Reloads, Upgraded, View};

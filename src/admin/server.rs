@@ -3,17 +3,18 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::listen::{AdminFailure, Sockets, Token, bind};
-use super::request::{Door, Refused, Route, route};
-use super::view::{Ask, Phase, View};
+use super::request::{Door, Refused, Route, program, route};
+use super::view::{Ask, Phase, Upgraded, View};
 use super::{metrics, status};
 use crate::config::AdminListener;
 use crate::http::Limits;
@@ -25,6 +26,8 @@ const CONNECTIONS_MAX: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A reload reads files and asks certificate sources.
 const RELOAD_WAIT: Duration = Duration::from_secs(300);
+/// The process itself gives up on a new one before.
+const UPGRADE_WAIT: Duration = Duration::from_secs(600);
 /// After the answer.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_READS_MAX: usize = 16;
@@ -162,6 +165,13 @@ enum Stream {
 }
 
 impl Stream {
+    /// Whether root or the user of this process is at the other end.
+    fn is_from_ourselves(&self) -> bool {
+        let Stream::Unix(stream) = self else { return false };
+        let peer = rustix::net::sockopt::socket_peercred(stream);
+        peer.is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+    }
+
     /// Reads or writes wait no longer than until `end`.
     ///
     /// # Errors
@@ -240,8 +250,9 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
     let end = Instant::now() + DEADLINE;
     let mut bytes = vec![0; HEAD_BYTES_MAX];
     let mut length = 0;
-    let limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: 64, target_bytes_max: 1024 };
-    let (answer, head_only) = loop {
+    let limits =
+        Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: 64, target_bytes_max: HEAD_BYTES_MAX / 2 };
+    let (answer, head_only, answering) = loop {
         let read = stream.read(&mut bytes[length..], end)?;
         if read == 0 {
             return Ok(());
@@ -250,7 +261,7 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
         let mut slots = header_slots();
         match parse_request(&bytes[..length], &mut slots, &limits) {
             Ok(None) if length < bytes.len() => {}
-            Ok(None) | Err(_) => break (Answer::text("400 Bad Request", "this is no request"), false),
+            Ok(None) | Err(_) => break (Answer::text("400 Bad Request", "this is no request"), false, None),
             Ok(Some(head)) => {
                 let door = match (&stream, token) {
                     (Stream::Unix(_), _) => Door::Unix,
@@ -258,11 +269,13 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
                     // The reader of the configuration asks for one.
                     (Stream::Tcp(_), None) => return Ok(()),
                 };
+                let answering = view.begin_answer();
                 let answer = match route(door, &head) {
+                    Ok(Route::Upgrade) => upgrade(&stream, program(&head), view),
                     Ok(route) => self::answer(route, view),
                     Err(refused) => refuse(refused),
                 };
-                break (answer, head.method == "HEAD");
+                break (answer, head.method == "HEAD", Some(answering));
             }
         }
     };
@@ -281,6 +294,7 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
     // A reload may have taken long.
     stream.write_all(&head, Instant::now() + DEADLINE)?;
     stream.finish()?;
+    drop(answering);
     // What the client still sends is read for a moment: closing before would take the answer away from it.
     let end = Instant::now() + LINGER;
     for _ in 0..LINGER_READS_MAX {
@@ -322,6 +336,40 @@ fn answer(route: Route, view: &View) -> Answer {
         },
         Route::Reload => reload(view),
         Route::Drain => drain(view),
+        // Answered where it is known who asks.
+        Route::Upgrade => ending(),
+    }
+}
+
+fn json(status: &'static str, value: &serde_json::Value) -> Answer {
+    Answer { status, content_type: JSON, fields: "", body: value.to_string().into_bytes() }
+}
+
+fn upgrade(stream: &Stream, program: Result<Option<PathBuf>, ()>, view: &View) -> Answer {
+    let Ok(program) = program else {
+        return Answer::text("400 Bad Request", "name a program as ?program=PATH, with its whole path");
+    };
+    // What it starts can do all that this process can: the token or the group of the socket is not enough.
+    if program.is_some() && !stream.is_from_ourselves() {
+        let why = "only root and the user that Portcullis runs as name a program, on the unix socket";
+        return Answer::text("403 Forbidden", why);
+    }
+    let (done, ended) = channel();
+    if !(view.ask)(Ask::Upgrade { program, done }) {
+        return ending();
+    }
+    match ended.recv_timeout(UPGRADE_WAIT) {
+        Ok(Ok(Upgraded { process, version })) => {
+            json("200 OK", &serde_json::json!({ "process": process, "version": version }))
+        }
+        Ok(Err(problems)) => {
+            let told = serde_json::json!({ "process": std::process::id(), "problems": problems });
+            json("422 Unprocessable Content", &told)
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            Answer::text("504 Gateway Timeout", "the upgrade goes on; see the log")
+        }
+        Err(RecvTimeoutError::Disconnected) => ending(),
     }
 }
 
@@ -330,18 +378,12 @@ fn reload(view: &View) -> Answer {
     if !(view.ask)(Ask::Reload(done)) {
         return ending();
     }
-    let json = |status, value: serde_json::Value| Answer {
-        status,
-        content_type: JSON,
-        fields: "",
-        body: value.to_string().into_bytes(),
-    };
     match ended.recv_timeout(RELOAD_WAIT) {
-        Ok(Ok(generation)) => json("200 OK", serde_json::json!({ "generation": generation })),
+        Ok(Ok(generation)) => json("200 OK", &serde_json::json!({ "generation": generation })),
         Ok(Err(problems)) => {
             let generation = view.seen().generation.number;
             let told = serde_json::json!({ "generation": generation, "problems": problems });
-            json("422 Unprocessable Content", told)
+            json("422 Unprocessable Content", &told)
         }
         Err(_) => Answer::text("504 Gateway Timeout", "the reload goes on; see the log"),
     }
@@ -353,12 +395,7 @@ fn drain(view: &View) -> Answer {
         return ending();
     }
     match begun.recv_timeout(DEADLINE) {
-        Ok(connections) => Answer {
-            status: "202 Accepted",
-            content_type: JSON,
-            fields: "",
-            body: serde_json::json!({ "connections": connections }).to_string().into_bytes(),
-        },
+        Ok(connections) => json("202 Accepted", &serde_json::json!({ "connections": connections })),
         Err(_) => ending(),
     }
 }

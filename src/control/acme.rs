@@ -49,6 +49,13 @@ mod with {
             }
             Ok(())
         }
+
+        /// Orders nothing more: another process goes on with what is under way, or the next one will.
+        pub(in crate::control) fn end(&mut self) {
+            if let Some((_, acme)) = self.running.take() {
+                acme.end();
+            }
+        }
     }
 
     /// What a site wants ordered; `None`: nothing.
@@ -110,6 +117,9 @@ mod without {
         pub(in crate::control) fn new(_: impl Fn(&str) + Clone + Send + 'static) -> AcmeKeeper {
             AcmeKeeper
         }
+
+        #[expect(clippy::unused_self, reason = "as with the feature")]
+        pub(in crate::control) fn end(&mut self) {}
 
         #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
         pub(in crate::control) fn install(&mut self, _: &Generation) -> io::Result<()> {

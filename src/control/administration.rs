@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use super::StartFailure;
-use crate::admin::{Admin, View};
+use crate::admin::{Admin, Upgraded, View};
 use crate::config::{AdminListener, Generation};
 use crate::http::Scheme;
 
 /// Waits for the end of a reload.
 pub(super) type ReloadDone = Sender<Result<u64, String>>;
+/// Waits for the end of an upgrade.
+pub(super) type UpgradeDone = Sender<Result<Upgraded, String>>;
+
+/// How long the end of the process waits for answers to be written.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 pub(super) struct Administration {
     view: Arc<View>,
@@ -22,6 +28,8 @@ pub(super) struct Administration {
     building: Vec<ReloadDone>,
     /// Theirs is being taken up by the workers.
     installing: Vec<ReloadDone>,
+    /// Asked for the upgrade that is under way.
+    upgrading: Option<UpgradeDone>,
 }
 
 impl Administration {
@@ -36,7 +44,14 @@ impl Administration {
     ) -> Result<Administration, StartFailure> {
         let view = Arc::new(view);
         let admin = start(settings, &view, takes_over)?;
-        Ok(Administration { view, admin, asking: Vec::new(), building: Vec::new(), installing: Vec::new() })
+        Ok(Administration {
+            view,
+            admin,
+            asking: Vec::new(),
+            building: Vec::new(),
+            installing: Vec::new(),
+            upgrading: None,
+        })
     }
 
     pub(super) fn reload_asked(&mut self, done: ReloadDone) {
@@ -78,8 +93,21 @@ impl Administration {
         }
     }
 
+    pub(super) fn upgrade_asked(&mut self, done: UpgradeDone) {
+        self.upgrading = Some(done);
+    }
+
+    pub(super) fn not_upgraded(&mut self, why: &str) {
+        if let Some(done) = self.upgrading.take() {
+            let _ = done.send(Err(why.to_owned()));
+        }
+    }
+
     /// Another process has taken over: whoever asks is answered by that one.
-    pub(super) fn handed_over(&mut self) {
+    pub(super) fn handed_over(&mut self, process: u32, version: &str) {
+        if let Some(done) = self.upgrading.take() {
+            let _ = done.send(Ok(Upgraded { process, version: version.to_owned() }));
+        }
         self.admin = None;
         self.reload_begins();
         self.not_reloaded("another process has taken over");
@@ -91,6 +119,17 @@ impl Administration {
 
     pub(super) fn draining(&self) {
         self.view.draining();
+    }
+
+    /// Waits for answers that are on their way: the process is about to end.
+    pub(super) fn end(self) {
+        let Administration { view, admin, asking, building, installing, upgrading } = self;
+        // What is waited for will not come any more; those who wait hear that.
+        drop((admin, asking, building, installing, upgrading));
+        let since = Instant::now();
+        while view.is_answering() && since.elapsed() < LAST_ANSWERS {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

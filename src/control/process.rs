@@ -34,7 +34,7 @@ use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
 use crate::sandbox;
 use crate::spool::Writer;
-use crate::worker::{Report, Ring};
+use crate::worker::{Queue, Report, Ring};
 
 /// Told the addresses that are listened on.
 pub type Ready<'a> = Box<dyn FnOnce(&[(Scheme, SocketAddr)]) + 'a>;
@@ -76,7 +76,9 @@ pub fn run(mut start: Start<'_>) -> Result<Ended, StartFailure> {
     }
     let (mut process, inbox) = begun?;
     let ended = process.serve(&inbox);
+    drop(inbox);
     process.workers.log_totals();
+    process.administration.end();
     process.lines.end();
     ended
 }
@@ -250,6 +252,17 @@ struct Process<'a> {
 /// How long connections without a request may wait for one after an upgrade: that one's answer then says that it is
 /// the last. Closed at once, they would meet requests that are on their way.
 const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// How long what waits in the queues is accepted before they close. That takes milliseconds, unless the workers have as
+/// many connections as they may.
+const LAST_ACCEPTS: Duration = Duration::from_secs(5);
+
+/// Who serves after this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    Nobody,
+    /// It takes up the queues.
+    Successor,
+}
 
 impl Process<'_> {
     fn serve(&mut self, inbox: &Receiver<Event>) -> Result<Ended, StartFailure> {
@@ -265,9 +278,7 @@ impl Process<'_> {
                 }
                 Event::Signal(Asked::Stop) => {
                     draining = true;
-                    self.give_up_upgrade();
-                    systemd::stopping("draining");
-                    self.drain(Duration::ZERO);
+                    self.stop();
                 }
                 Event::Asked(Ask::Reload(done)) => {
                     self.administration.reload_asked(done);
@@ -284,15 +295,26 @@ impl Process<'_> {
                     // Before the workers close those that are idle.
                     let open = self.workers.connections_open();
                     if !std::mem::replace(&mut draining, true) {
-                        self.give_up_upgrade();
-                        systemd::stopping("draining");
-                        self.drain(Duration::ZERO);
+                        self.stop();
                     }
                     // Whoever asked may have gone.
                     let _ = done.send(open);
                 }
+                Event::Asked(Ask::Upgrade { done, .. }) if draining => {
+                    let _ = done.send(Err(UpgradeFailure::Draining.to_string()));
+                }
+                Event::Asked(Ask::Upgrade { done, .. }) if self.upgrading.is_some() => {
+                    let _ = done.send(Err(UpgradeFailure::UnderWay.to_string()));
+                }
+                Event::Asked(Ask::Upgrade { program, done }) => {
+                    self.administration.upgrade_asked(done);
+                    self.upgrade(program.map(Program::at));
+                }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
-                Event::Signal(Asked::Upgrade) => self.upgrade(),
+                Event::Signal(Asked::Upgrade) if self.upgrading.is_some() => {
+                    tracing::info!("{}", UpgradeFailure::UnderWay);
+                }
+                Event::Signal(Asked::Upgrade) => self.upgrade(None),
                 Event::Succeeded(Ok(successor)) if draining => tell(successor.process, Signal::TERM),
                 Event::Succeeded(Ok(successor)) => {
                     draining = true;
@@ -356,32 +378,40 @@ impl Process<'_> {
         }
     }
 
-    /// `idle`: how long connections may wait for a last request.
-    fn drain(&mut self, idle: Duration) {
+    /// Drains without anybody who goes on.
+    fn stop(&mut self) {
+        self.give_up_upgrade();
+        systemd::stopping("draining");
+        self.drain(Follows::Nobody);
+    }
+
+    fn drain(&mut self, follows: Follows) {
         self.administration.draining();
+        self.acme.end();
         // Queues that nobody will accept from must close with the workers' sockets.
         self.held.clear();
         let timeout = self.generation.config.drain_timeout;
         let open = self.workers.connections_open();
         tracing::info!(connections = open, ?timeout, "draining: accepting no more");
         let now = Instant::now();
-        self.workers.drain(now + idle.min(timeout / 2), now + timeout);
+        let (idle, queue) = match follows {
+            Follows::Successor => (now + LAST_REQUEST.min(timeout / 2), Queue::Left),
+            Follows::Nobody => (now, Queue::Answered { until: now + LAST_ACCEPTS.min(timeout / 2) }),
+        };
+        self.workers.drain(idle, now + timeout, queue);
     }
 
-    /// Starts the program anew.
-    fn upgrade(&mut self) {
-        if self.upgrading.is_some() {
-            tracing::info!("an upgrade is under way already");
-            return;
-        }
-        let Some(program) = self.program.clone() else {
+    /// Starts the program anew: the one named, or the one that runs.
+    fn upgrade(&mut self, named: Option<Program>) {
+        let Some(running) = self.program.clone() else {
             return self.not_upgraded(&UpgradeFailure::Unavailable);
         };
+        let program = named.unwrap_or(running);
         let held = match clones(&self.held) {
             Ok(held) => held,
             Err(error) => return self.not_upgraded(&UpgradeFailure::Wire(error)),
         };
-        tracing::info!("upgrading: the program is started anew");
+        tracing::info!("upgrading: {program} is started");
         let estate = Estate {
             listeners: held.into_iter().map(Sockets::bequeath).collect(),
             sessions: self.generation.sessions.clone(),
@@ -399,8 +429,8 @@ impl Process<'_> {
         let process = successor.process;
         tracing::info!(process, "upgraded: the new process serves");
         systemd::hand_to(process, "the new process serves, the old one drains");
-        self.administration.handed_over();
-        self.drain(LAST_REQUEST);
+        self.administration.handed_over(process, &successor.version);
+        self.drain(Follows::Successor);
         self.successor = Some(successor);
         if self.reload_asked {
             tell(process, Signal::HUP);
@@ -409,6 +439,7 @@ impl Process<'_> {
 
     fn not_upgraded(&mut self, failure: &UpgradeFailure) {
         tracing::error!("{failure}\nnot upgraded: this process keeps serving");
+        self.administration.not_upgraded(&failure.to_string());
         self.upgrading = None;
         if std::mem::take(&mut self.reload_asked) {
             self.reload();
@@ -416,9 +447,10 @@ impl Process<'_> {
     }
 
     /// Told to stop, this process must not leave another one behind.
-    fn give_up_upgrade(&self) {
+    fn give_up_upgrade(&mut self) {
         if let Some(started) = &self.upgrading {
             tell(started.load(Ordering::Relaxed), Signal::TERM);
+            self.administration.not_upgraded(&UpgradeFailure::Draining.to_string());
         }
     }
 

@@ -13,7 +13,7 @@ use crate::config::Generation;
 use crate::metrics::Counters;
 use crate::sandbox::Rules;
 use crate::spool::Inlet;
-use crate::worker::{Order, Report, Ring, Worker};
+use crate::worker::{Order, Queue, Report, Ring, Worker};
 
 pub(super) struct Workers(Vec<Running>);
 
@@ -87,9 +87,9 @@ impl Workers {
 
     /// Has all of them accept no more, and end at the deadline at the latest. `idle`: until when connections without
     /// a request may stay.
-    pub(super) fn drain(&self, idle: Instant, deadline: Instant) {
+    pub(super) fn drain(&self, idle: Instant, deadline: Instant, queue: Queue) {
         for worker in &self.0 {
-            worker.order(Order::Drain { idle, deadline });
+            worker.order(Order::Drain { idle, deadline, queue });
         }
     }
 

@@ -44,6 +44,7 @@ mod takeover;
 mod tidy;
 mod trusted;
 mod upgrade;
+mod upgrade_command;
 mod upstream_tls;
 mod upstreams;
 mod websocket;

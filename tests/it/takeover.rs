@@ -15,9 +15,17 @@ use rustls::HandshakeKind;
 use crate::harness::{Client, PROGRAM, Server, Setup, Tls, Upstream, any_site, run_to_end, wait_until};
 
 /// A process that took over from one under test: nobody else would end it.
-struct Successor(Pid);
+pub struct Successor(Pid);
 
 impl Successor {
+    pub fn numbered(process: i32) -> Successor {
+        Successor(Pid::from_raw(process).expect("not zero"))
+    }
+
+    pub fn process(&self) -> u32 {
+        self.0.as_raw_nonzero().get() as u32
+    }
+
     /// Has the process that serves upgraded, and waits for the `nth` one that serves in its place.
     #[track_caller]
     fn of(server: &mut Server, process: Pid, nth: usize) -> Successor {
@@ -63,14 +71,14 @@ fn own(server: &Server) -> Pid {
 }
 
 /// Clients that make connection after connection, and some that keep theirs as long as they may.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     clients: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Load {
-    fn on(http: SocketAddr, https: SocketAddr) -> Load {
+    pub fn on(http: SocketAddr, https: SocketAddr) -> Load {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let clients = (0..8).map(|number| {
             let (stop, done) = (stop.clone(), done.clone());
@@ -95,7 +103,7 @@ impl Load {
         Load { clients: clients.collect(), stop, done }
     }
 
-    fn more(&self, count: usize) {
+    pub fn more(&self, count: usize) {
         let until = self.done.load(Ordering::Relaxed) + count;
         wait_until("requests are answered", || {
             self.done.load(Ordering::Relaxed) >= until
@@ -104,7 +112,7 @@ impl Load {
     }
 
     #[track_caller]
-    fn end(self) {
+    pub fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().expect("no request fails");

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand;
 use instant_acme::{Account, CertificateIdentifier, Error};
@@ -38,7 +39,11 @@ pub struct Acme {
     said: UnboundedSender<Said>,
     statuses: Statuses,
     counts: Arc<Counts>,
+    thread: JoinHandle<()>,
 }
+
+/// How long the end of the thread is waited for. It comes at once, but for a program that sets records just then.
+const END: Duration = Duration::from_millis(500);
 
 /// What was counted since the start.
 #[derive(Default)]
@@ -94,7 +99,7 @@ impl Acme {
             configs: ServerConfigs::new(None),
         };
         let (mine, statuses_written, counted) = (said.downgrade(), statuses.clone(), counts.clone());
-        std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
             let schedule = Schedule {
                 means: Rc::new(means),
                 said: mine,
@@ -106,7 +111,17 @@ impl Acme {
             };
             runtime.block_on(LocalSet::new().run_until(schedule.run(inbox)));
         })?;
-        Ok(Acme { said, statuses, counts })
+        Ok(Acme { said, statuses, counts, thread })
+    }
+
+    /// Ends the thread, and returns when it touches the state directory no more.
+    pub fn end(self) {
+        let Acme { said, thread, .. } = self;
+        drop(said);
+        let since = Instant::now();
+        while !thread.is_finished() && since.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// From here on these certificates are wanted, and no others. Orders under way go on.

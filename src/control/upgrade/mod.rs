@@ -54,11 +54,23 @@ impl Program {
     pub fn running() -> io::Result<Program> {
         Ok(Program { path: std::env::current_exe()? })
     }
+
+    pub(super) fn at(path: PathBuf) -> Program {
+        Program { path }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
 }
 
 /// A process that accepts in place of this one, as soon as it is told that this one has stopped.
 pub(super) struct Successor {
     pub(super) process: u32,
+    /// Of the program.
+    pub(super) version: String,
     stream: UnixStream,
 }
 
@@ -85,6 +97,8 @@ pub enum UpgradeFailure {
     Unavailable,
     /// The process is about to end.
     Draining,
+    /// Another was asked for before.
+    UnderWay,
 }
 
 impl fmt::Display for UpgradeFailure {
@@ -95,7 +109,7 @@ impl fmt::Display for UpgradeFailure {
             UpgradeFailure::Ended(Some(status)) => {
                 write!(
                     f,
-                    "the new process ended with status {status} before it could serve; see its lines above"
+                    "the new process ended with status {status} before it could serve; see its lines in the log"
                 )
             }
             UpgradeFailure::Ended(None) => f.write_str("the new process was killed before it could serve"),
@@ -106,6 +120,7 @@ impl fmt::Display for UpgradeFailure {
             UpgradeFailure::Wire(error) => write!(f, "the new process is not understood: {error}"),
             UpgradeFailure::Unavailable => f.write_str("the demo cannot be upgraded"),
             UpgradeFailure::Draining => f.write_str("the process is draining"),
+            UpgradeFailure::UnderWay => f.write_str("an upgrade is under way already"),
         }
     }
 }
@@ -131,7 +146,7 @@ pub(super) fn start(
         let succeeded = spawn(&program).and_then(|(mut child, stream)| {
             started.store(child.id(), Ordering::Relaxed);
             match hand_over(&stream, &estate) {
-                Ok(()) => Ok(Successor { process: child.id(), stream }),
+                Ok(version) => Ok(Successor { process: child.id(), version, stream }),
                 Err(failure) => Err(ended(&mut child, failure)),
             }
         });
@@ -156,14 +171,15 @@ fn spawn(program: &Program) -> Result<(Child, UnixStream), UpgradeFailure> {
     Ok((child, ours))
 }
 
-fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<(), UpgradeFailure> {
+/// The version of the new program.
+fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<String, UpgradeFailure> {
     let within =
         |time| stream.set_read_timeout(Some(time)).and(stream.set_write_timeout(Some(ANSWERED_WITHIN)));
     within(VERIFIED_WITHIN).map_err(UpgradeFailure::Wire)?;
     let listeners = estate.listeners.iter().try_for_each(|listener| listener.send(stream));
     let begun = listeners.and_then(|()| wire::send(stream, Kind::Begin, b""));
     begun.map_err(UpgradeFailure::Wire)?;
-    expect(stream, Kind::Verified)?;
+    let version = expect(stream, Kind::Verified)?;
     within(ANSWERED_WITHIN).map_err(UpgradeFailure::Wire)?;
     let mut sent = Ok(());
     tls::export_sessions(&estate.sessions, |chunk| {
@@ -171,15 +187,16 @@ fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<(), UpgradeFailure>
         sent.is_ok()
     });
     sent.and_then(|()| wire::send(stream, Kind::Begin, b"")).map_err(UpgradeFailure::Wire)?;
-    expect(stream, Kind::Serving)
+    expect(stream, Kind::Serving)?;
+    Ok(version)
 }
 
-fn expect(stream: &UnixStream, kind: Kind) -> Result<(), UpgradeFailure> {
+/// What comes along with a frame of this kind, which must be the next one.
+fn expect(stream: &UnixStream, kind: Kind) -> Result<String, UpgradeFailure> {
+    let text = |payload: &[u8]| String::from_utf8_lossy(payload).into_owned();
     match wire::receive(stream) {
-        Ok(frame) if frame.kind == kind => Ok(()),
-        Ok(Frame { kind: Kind::Failed, payload, .. }) => {
-            Err(UpgradeFailure::Refused(String::from_utf8_lossy(&payload).into_owned()))
-        }
+        Ok(frame) if frame.kind == kind => Ok(text(&frame.payload)),
+        Ok(Frame { kind: Kind::Failed, payload, .. }) => Err(UpgradeFailure::Refused(text(&payload))),
         Ok(_) => Err(UpgradeFailure::Wire(io::ErrorKind::InvalidData.into())),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             Err(UpgradeFailure::Late)

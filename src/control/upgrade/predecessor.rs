@@ -52,7 +52,7 @@ impl Predecessor {
     /// # Errors
     /// When the old process has gone: it ends without this one taking over.
     pub(in crate::control) fn verified(&self, generation: &Generation) -> io::Result<usize> {
-        wire::send(&self.stream, Kind::Verified, b"")?;
+        wire::send(&self.stream, Kind::Verified, env!("CARGO_PKG_VERSION").as_bytes())?;
         let mut taken = 0;
         loop {
             let Frame { kind, payload, .. } = wire::receive(&self.stream)?;
