@@ -117,8 +117,11 @@ impl Writer {
         self.shared.ending.store(true, Ordering::Release);
         self.thread.unpark();
         let since = Instant::now();
+        // Seldom longer than the first; a slow log is not asked a thousand times.
+        let mut pause = Duration::from_millis(1);
         while !self.handle.is_finished() && since.elapsed() < LAST_WRITES {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
 }
