@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::listen::{AdminFailure, Sockets, Token, bind};
+use super::listen::{AdminFailure, SocketFile, Sockets, Token, bind};
 use super::request::{Door, Refused, Route, program, route};
 use super::view::{Ask, Phase, Upgraded, View};
 use super::{metrics, status};
@@ -41,25 +41,36 @@ pub struct Admin {
     alive: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     addresses: Vec<std::net::SocketAddr>,
+    // Not the thread's, which is kept from files. Nobody finds the socket while nobody listens: it goes last.
+    _file: Option<SocketFile>,
 }
 
 impl Admin {
-    /// Binds and starts. `takes_over`: a process that listens on the same addresses is about to end.
+    /// Binds and starts. `takes_over`: a process that listens on the same addresses is about to end. `confine`: what the
+    /// thread does first.
     ///
     /// # Errors
     /// What of the settings cannot be had.
-    pub fn start(settings: &AdminListener, view: Arc<View>, takes_over: bool) -> Result<Admin, AdminFailure> {
-        let sockets = bind(settings, takes_over)?;
+    pub fn start(
+        settings: &AdminListener,
+        view: Arc<View>,
+        takes_over: bool,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> Result<Admin, AdminFailure> {
+        let (sockets, file) = bind(settings, takes_over)?;
         let addresses = sockets.tcp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let started = UnixStream::pair().and_then(|(alive, gone)| {
-            let serve = move || accept(&sockets, &gone, &view);
+            let serve = move || {
+                confine();
+                accept(&sockets, &gone, &view);
+            };
             let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
             Ok((alive, thread))
         });
         match started {
             Ok((alive, thread)) => {
                 let (alive, thread) = (Some(alive), Some(thread));
-                Ok(Admin { settings: settings.clone(), alive, thread, addresses })
+                Ok(Admin { settings: settings.clone(), alive, thread, addresses, _file: file })
             }
             Err(error) => {
                 let socket = settings.socket.as_ref();
@@ -98,7 +109,7 @@ fn accept(sockets: &Sockets, gone: &UnixStream, view: &Arc<View>) {
     loop {
         let mut polled = vec![PollFd::new(gone, PollFlags::IN)];
         if let Some(unix) = &sockets.unix {
-            polled.push(PollFd::from_borrowed_fd(unix.listener.as_fd(), PollFlags::IN));
+            polled.push(PollFd::from_borrowed_fd(unix.as_fd(), PollFlags::IN));
         }
         polled.extend(sockets.tcp.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
         if poll(&mut polled, None).is_err() {
@@ -113,13 +124,7 @@ fn accept(sockets: &Sockets, gone: &UnixStream, view: &Arc<View>) {
         if let Some(unix) = &sockets.unix
             && ready.next() == Some(true)
         {
-            accepted(
-                unix.listener.accept().map(|(stream, _)| stream),
-                Stream::Unix,
-                &sockets.token,
-                view,
-                &open,
-            );
+            accepted(unix.accept().map(|(stream, _)| stream), Stream::Unix, &sockets.token, view, &open);
         }
         for (socket, ready) in sockets.tcp.iter().zip(ready) {
             if ready {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::StartFailure;
+use super::{StartFailure, workers};
 use crate::admin::{Admin, Upgraded, View};
-use crate::config::{AdminListener, Generation};
+use crate::config::{AdminListener, Config, Generation};
 use crate::http::Scheme;
+use crate::sandbox::Task;
 
 /// Waits for the end of a reload.
 pub(super) type ReloadDone = Sender<Result<u64, String>>;
@@ -38,12 +39,13 @@ impl Administration {
     /// # Errors
     /// When what is written in the configuration cannot be had.
     pub(super) fn start(
-        settings: &AdminListener,
+        config: &Config,
         view: View,
         takes_over: bool,
     ) -> Result<Administration, StartFailure> {
+        let settings = &config.admin;
         let view = Arc::new(view);
-        let admin = start(settings, &view, takes_over)?;
+        let admin = start(settings, &view, takes_over, workers::confining(config, Task::Admin))?;
         Ok(Administration {
             view,
             admin,
@@ -72,7 +74,8 @@ impl Administration {
         }
         // Its addresses must be free for the new one.
         self.admin = None;
-        match start(settings, &self.view, false) {
+        let confine = workers::confining(&generation.config, Task::Admin);
+        match start(settings, &self.view, false, confine) {
             Ok(admin) => self.admin = admin,
             Err(failure) => tracing::error!("{failure}\nadministration is off until the next reload"),
         }
@@ -137,11 +140,12 @@ fn start(
     settings: &AdminListener,
     view: &Arc<View>,
     takes_over: bool,
+    confine: impl FnOnce() + Send + 'static,
 ) -> Result<Option<Admin>, StartFailure> {
     if settings.socket.is_none() && settings.listen.is_empty() {
         return Ok(None);
     }
-    match Admin::start(settings, view.clone(), takes_over) {
+    match Admin::start(settings, view.clone(), takes_over, confine) {
         Ok(admin) => {
             for address in admin.addresses() {
                 tracing::info!("administration on http://{address}");

@@ -21,19 +21,21 @@ use super::acme::AcmeKeeper;
 use super::administration::Administration;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening, Sockets};
+use super::pid_file::{self, PidFile};
 use super::reload::{self, Built, ReloadFailure, Reread};
 use super::resolver::Resolver;
+use super::run_as::{self, RunAsFailure};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::systemd;
 use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailure};
-use super::workers::{Workers, log_ring};
+use super::workers::{self, Workers, log_ring};
 use super::{StartFailure, tls};
 use crate::admin::{Ask, View};
 use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
-use crate::sandbox;
+use crate::sandbox::{self, Task};
 use crate::spool::Writer;
 use crate::worker::{Queue, Report, Ring};
 
@@ -95,7 +97,12 @@ fn begin<'a>(
     {
         tracing::warn!(%error, "programs that are started may gain rights");
     }
+    if let Err(error) = sandbox::keep_rights_from_programs() {
+        tracing::warn!(%error, "programs that are started have the capabilities of this process");
+    }
     let Start { config, ring, reread, ready, reloaded, program, predecessor: _ } = start;
+    let is_not = |failure: RunAsFailure| StartFailure::RunAs(failure);
+    let leaving_root = run_as::leaving(&config).map_err(is_not)?;
     let mut inherited = match predecessor {
         Some(predecessor) => predecessor.take_listeners(),
         None => systemd::listeners(),
@@ -107,11 +114,9 @@ fn begin<'a>(
     };
     let Listening { all: bound, new, .. } =
         listen::bind(&config, count, &[], &mut inherited).map_err(StartFailure::Bind)?;
-    for left in inherited.drain(..).filter(|left| left.scheme.is_none()) {
-        let address = left.written;
-        tracing::warn!(
-            "nothing listens on {address}, a socket of the service manager: no address of `[listen]` is this one"
-        );
+    match predecessor {
+        Some(_) => drop(inherited),
+        None => systemd::warn_of_unused(inherited),
     }
     let held = clones(&new).map_err(StartFailure::System)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
@@ -119,12 +124,16 @@ fn begin<'a>(
     let keeper = tls::keeper(&config)?;
     let (generation, kept_sites) = generation::build(config, &addresses, None, &keeper, &mut warnings)?;
     let generation = Arc::new(generation);
+    // Nothing has been started yet.
+    if let Some(leaving) = leaving_root {
+        leaving.leave(&generation.config, &addresses).map_err(is_not)?;
+    }
     tls::watch(&keeper, &generation, kept_sites).map_err(StartFailure::System)?;
     log_warnings(&warnings);
     let mut key_keeper = KeyKeeper::default();
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
     if let Some(predecessor) = predecessor {
-        let sessions = predecessor.verified(&generation).map_err(StartFailure::System)?;
+        let sessions = predecessor.verified(&generation.sessions).map_err(StartFailure::System)?;
         tracing::info!(sessions, "taking over from the process that serves");
     }
 
@@ -136,7 +145,8 @@ fn begin<'a>(
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
     let reports = events.clone();
     let report = move |report| drop(reports.send(Event::Worker(report)));
-    let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
+    let confine = workers::confining(&generation.config, Task::Lines);
+    let (lines, inlets) = Writer::start(count, confine).map_err(StartFailure::System)?;
     bound_lines(&lines, &generation);
     // Beside another process that accepts from the same queue, connections would be left in it: see `upgrade`.
     let (at_once, later) = match predecessor {
@@ -151,14 +161,16 @@ fn begin<'a>(
         asks.send(Event::Asked(ask)).is_ok()
     };
     let view = View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), ask);
-    let administration = Administration::start(&generation.config.admin, view, predecessor.is_some())?;
+    let administration = Administration::start(&generation.config, view, predecessor.is_some())?;
+    let mut number = None;
+    pid_file::keep(generation.config.pid_file.as_ref(), &mut number)?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();
         workers.install(&generation, later, &[]);
     }
     ready(&addresses);
     systemd::ready(&serves(&generation));
-    systemd::watch(workers.pulses());
+    systemd::watch(workers.pulses(), workers::confining(&generation.config, Task::Lines));
     // When it can answer: a CA asks at once.
     acme.install(&generation).map_err(StartFailure::System)?;
 
@@ -175,6 +187,7 @@ fn begin<'a>(
         outdated: Vec::new(),
         key_keeper,
         administration,
+        pid_file: number,
         keeper,
         acme,
         reloading: Reloading::No,
@@ -236,6 +249,8 @@ struct Process<'a> {
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
     administration: Administration,
+    /// Goes with the process.
+    pid_file: Option<PidFile>,
     /// Of certificates.
     keeper: Arc<Keeper>,
     acme: AcmeKeeper,
@@ -482,6 +497,10 @@ impl Process<'_> {
         if generation.config.workers != self.generation.config.workers {
             let workers = self.workers.count();
             tracing::warn!("`workers` changes at the next start only: {workers} workers go on serving");
+        }
+        run_as::warn_of_change(&self.generation.config, &generation.config);
+        if let Err(failure) = pid_file::keep(generation.config.pid_file.as_ref(), &mut self.pid_file) {
+            tracing::error!("{failure}");
         }
         for Bound { scheme, address, .. } in listening.new.iter().map(|sockets| &sockets.bound) {
             tracing::info!("listening on {}://{address}", scheme.as_str());

@@ -30,7 +30,7 @@ use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
-use crate::sandbox::{self, Rules};
+use crate::sandbox::{self, Rules, Task};
 use crate::spool::Inlet;
 
 pub use runtime::Ring;
@@ -148,7 +148,7 @@ impl Worker {
             set.set(core);
             rustix::thread::sched_setaffinity(None, &set)?;
         }
-        for left in sandbox::confine_worker(self.sandbox) {
+        for left in sandbox::confine(Task::Worker, self.sandbox) {
             tracing::warn!(worker = self.index, "this worker is not confined as it should be: {left}");
         }
         let local = Local::new();

@@ -35,6 +35,7 @@ mod location;
 mod proxy_protocol;
 mod reload;
 mod rings;
+mod run_as;
 mod sealing;
 mod sends;
 mod servers;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -241,6 +241,61 @@ fn sockets_of_the_service_manager_are_used() {
     for _ in 0..20 {
         assert_eq!(Client::http(address).get("a.test", "/").text(), "ok");
     }
+}
+
+/// The same socket under a number that a program started from here finds open.
+fn inheritable(socket: &TcpListener) -> OwnedFd {
+    let high = rustix::io::fcntl_dupfd_cloexec(socket, 200).expect("a descriptor");
+    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).expect("an open socket");
+    high
+}
+
+#[test]
+fn a_socket_with_a_name_serves_its_scheme_alone() {
+    let upstream = Upstream::saying("ok");
+    let sockets: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let address = |place: usize| sockets[place].local_addr().expect("bound");
+    let high: Vec<_> = sockets.iter().map(inheritable).collect();
+    let number = |place: usize| high[place].as_raw_fd();
+    let setup = |names: &str| {
+        let script = format!(
+            "exec 3<&{} 4<&{} 5<&{}; LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES={names} exec \"$0\" \"$@\"",
+            number(0),
+            number(1),
+            number(2)
+        );
+        let listen = format!("http = [\"{}\"], https = [\"{}\"]", address(0), address(1));
+        Setup::new(&any_site(&upstream)).listen(&listen).under(&["bash", "-c", &script])
+    };
+    // The third has no address in the configuration.
+    let mut server = setup("http:https:https").start();
+    assert_eq!(Client::http(address(0)).get("a.test", "/").text(), "ok");
+    assert_eq!(Client::https(address(1), "a.test").get("a.test", "/").text(), "ok");
+    let line = server.wait_for_line("nothing listens on");
+    assert!(line.contains(&address(2).to_string()) && line.contains("`https` of [listen]"), "{line}");
+    server.stop();
+    // Where names say otherwise the addresses are opened anew, and they are taken.
+    let refused = setup("https:http:x.socket").run_to_end();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("cannot listen on {}", address(0))), "{text}");
+}
+
+#[test]
+fn the_number_of_the_process_that_serves_is_in_its_file() {
+    let upstream = Upstream::saying("ok");
+    let setup = Setup::new(&any_site(&upstream)).top("pid_file = \"run/portcullis.pid\"");
+    let mut server = setup.start();
+    let file = server.setup().directory().join("run/portcullis.pid");
+    let number =
+        |file: &std::path::Path| -> Option<i32> { std::fs::read_to_string(file).ok()?.trim().parse().ok() };
+    let own = own(&server);
+    assert_eq!(number(&file), Some(own.as_raw_nonzero().get()));
+    let next = Successor::of(&mut server, own, 1);
+    assert!(server.wait_for_end_of_process().success());
+    assert_eq!(number(&file), Some(next.process() as i32));
+    drop(next);
+    assert!(!file.exists());
 }
 
 #[test]

@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::net;
+use crate::sandbox;
 use crate::tls::{self, Sessions};
 
 pub use predecessor::Predecessor;
@@ -167,6 +168,10 @@ fn spawn(program: &Program) -> Result<(Child, UnixStream), UpgradeFailure> {
     }
     command.env(VARIABLE, "1");
     net::keep_descriptors(&mut command);
+    // On this thread, which ends with the upgrade: programs that others start do not get this right.
+    if let Err(error) = sandbox::pass_ports_on() {
+        tracing::warn!(%error, "the new process cannot open ports below 1024 that this one does not have");
+    }
     let child = command.spawn().map_err(|error| UpgradeFailure::Start(program.path.clone(), error))?;
     Ok((child, ours))
 }
@@ -216,5 +221,61 @@ fn ended(child: &mut Child, failure: UpgradeFailure) -> UpgradeFailure {
     match child.wait() {
         Ok(status) if gone => UpgradeFailure::Ended(status.code()),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tls::{Binding, CacheLimits, Clock, Moment, SessionCache};
+
+    const NOW: Moment = Moment { monotonic: 1_000_000, unix: 1_700_000_000_000 };
+    const SESSIONS: u32 = 20_000;
+
+    fn sessions() -> (Arc<SessionCache>, Sessions) {
+        let limits = CacheLimits::new(SESSIONS as usize, Duration::from_secs(300));
+        let cache = Arc::new(SessionCache::new(limits));
+        let clock: Arc<dyn Clock> = Arc::new(|| NOW);
+        (cache.clone(), Sessions::Cache { cache, clock })
+    }
+
+    /// As many as there are by default, each as large as one of TLS 1.3 with its certificate's site.
+    #[test]
+    fn a_full_cache_goes_along_within_seconds() {
+        let binding = Binding::from_bytes([7; 16]);
+        let (old, estate) = sessions();
+        let id = |number: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            id[28..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_le_bytes());
+            id
+        };
+        for number in 0..SESSIONS {
+            assert!(old.put(&id(number), binding, NOW.monotonic, vec![number as u8; 300], NOW.monotonic));
+        }
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let (new, taken) = sessions();
+        let began = Instant::now();
+        let successor = std::thread::spawn(move || {
+            let predecessor = Predecessor::over(theirs);
+            let taken = predecessor.verified(&taken).expect("the old process says all");
+            predecessor.serving();
+            taken
+        });
+        let estate = Estate { listeners: Vec::new(), sessions: estate };
+        let version = hand_over(&ours, &estate).expect("the new process serves");
+        let took = began.elapsed();
+        drop(ours);
+        assert_eq!(successor.join().expect("no panic"), SESSIONS as usize);
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        // A shard that is fuller than others may have let one go, in the old process or in the new one.
+        let sizes = (old.statistics().size, new.statistics().size);
+        assert_eq!(sizes, (SESSIONS as usize, SESSIONS as usize));
+        assert_eq!(new.get(&id(SESSIONS - 1), binding, NOW.monotonic), Some(vec![(SESSIONS - 1) as u8; 300]));
+        // Some tens of milliseconds, in a build without optimization.
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        println!("{SESSIONS} sessions went along in {took:?}");
     }
 }
