@@ -160,7 +160,8 @@ fn begin<'a>(
         let asks = asks.lock().unwrap_or_else(PoisonError::into_inner);
         asks.send(Event::Asked(ask)).is_ok()
     };
-    let view = View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), ask);
+    let counters = workers.counters();
+    let view = View::new(generation.clone(), addresses.clone(), counters, keeper.clone(), lines.lost(), ask);
     let administration = Administration::start(&generation.config, view, predecessor.is_some())?;
     let mut number = None;
     pid_file::keep(generation.config.pid_file.as_ref(), &mut number)?;

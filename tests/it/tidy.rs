@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["http", "http1", "tls"]),
-    ("admin", &["config", "dispatch", "http", "http1", "metrics", "tls"]),
+    ("admin", &["certs", "config", "dispatch", "http", "http1", "metrics", "tls"]),
     (
         "control",
         &[
