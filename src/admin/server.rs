@@ -327,7 +327,7 @@ fn refuse(refused: Refused) -> Answer {
     }
 }
 
-fn answer(route: Route, view: &View) -> Answer {
+fn answer(route: Route<'_>, view: &View) -> Answer {
     match route {
         Route::Page => Answer::ok("text/html; charset=utf-8", include_str!("page/page.html")),
         Route::Style => Answer::ok("text/css; charset=utf-8", include_str!("page/page.css")),
@@ -342,6 +342,7 @@ fn answer(route: Route, view: &View) -> Answer {
         },
         Route::Reload => reload(view),
         Route::Drain => drain(view),
+        Route::Renew(site) => renew(site, view),
         // Answered where it is known who asks.
         Route::Upgrade => ending(),
     }
@@ -402,6 +403,18 @@ fn drain(view: &View) -> Answer {
     }
     match begun.recv_timeout(DEADLINE) {
         Ok(connections) => json("202 Accepted", &serde_json::json!({ "connections": connections })),
+        Err(_) => ending(),
+    }
+}
+
+fn renew(site: &str, view: &View) -> Answer {
+    let (done, begun) = channel();
+    if !(view.ask)(Ask::Renew(site.to_owned(), done)) {
+        return ending();
+    }
+    match begun.recv_timeout(DEADLINE) {
+        Ok(true) => Answer::text("202 Accepted", "ordered; see the log, or `portcullis certificates`"),
+        Ok(false) => Answer::text("404 Not Found", "no site of this name orders certificates"),
         Err(_) => ending(),
     }
 }

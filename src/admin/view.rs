@@ -7,6 +7,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::orders::Orders;
 use crate::certs::Keeper;
 use crate::config::Generation;
 use crate::http::Scheme;
@@ -20,6 +21,8 @@ pub enum Ask {
     Drain(Sender<usize>),
     /// Answered when another process serves, or why none does. `program`: in place of the one that runs.
     Upgrade { program: Option<PathBuf>, done: Sender<Result<Upgraded, String>> },
+    /// Answered at once: whether certificates of this site are ordered.
+    Renew(String, Sender<bool>),
 }
 
 /// What has taken over.
@@ -60,6 +63,8 @@ pub struct View {
     pub(super) keeper: Arc<Keeper>,
     /// Lines of the access log that could not be written.
     pub(super) lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// `None`: nothing is ordered.
+    pub(super) orders: Box<dyn Fn() -> Option<Orders> + Send + Sync>,
     /// False: the process is about to end.
     pub(super) ask: Box<dyn Fn(Ask) -> bool + Send + Sync>,
     pub(super) started: f64,
@@ -94,6 +99,7 @@ impl View {
         workers: Vec<Arc<Counters>>,
         keeper: Arc<Keeper>,
         lines_lost: impl Fn() -> u64 + Send + Sync + 'static,
+        orders: impl Fn() -> Option<Orders> + Send + Sync + 'static,
         ask: impl Fn(Ask) -> bool + Send + Sync + 'static,
     ) -> View {
         let since = unix_now();
@@ -110,6 +116,7 @@ impl View {
             workers,
             keeper,
             lines_lost: Box::new(lines_lost),
+            orders: Box::new(orders),
             ask: Box::new(ask),
             started: since,
             answering: AtomicUsize::new(0),

@@ -10,6 +10,7 @@ use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
 use crate::config::run_as::{PidFilePath, RunAs};
 use crate::config::site_tls::{CertificateSource, ClientAuth, TlsVersions};
+use crate::config::store::Store;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
 use crate::http::Network;
@@ -42,6 +43,8 @@ pub struct Config {
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
     pub admin: AdminListener,
+    /// What the machines of a fleet share; `None`: this one is alone.
+    pub store: Option<Store>,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,
@@ -567,6 +570,8 @@ impl std::fmt::Display for Hsts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteUpstream {
     pub upstream: Upstream,
+    /// What is spoken with it.
+    pub protocol: UpstreamProtocol,
     /// Its share beside the others; not 0.
     pub weight: u32,
     /// PEM file of the authorities that may vouch for it; `None`: the system's.
@@ -583,12 +588,20 @@ pub struct SiteUpstream {
 /// Where a site server listens; also the key of the connection pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
-    /// `http://host:port`
+    /// `http://host:port`, `h2://host:port`
     Tcp { host: UpstreamHost, port: u16 },
-    /// `https://host:port`, its certificate verified for `host`.
+    /// `https://host:port`, `h2s://host:port`, its certificate verified for `host`.
     Tls { host: UpstreamHost, port: u16 },
-    /// `unix:/path`
+    /// `unix:/path`, `h2+unix:/path`
     Unix { path: PathBuf },
+}
+
+/// Which version of HTTP a site server is spoken to in; its URL says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// Known beforehand, or over TLS agreed on by ALPN: never tried out.
+    Http2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

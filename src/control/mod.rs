@@ -15,12 +15,15 @@ mod resolver;
 mod run_as;
 mod sealing;
 mod signals;
+#[cfg(feature = "acme")]
+mod store;
 mod systemd;
 mod tls;
 mod upgrade;
 mod upstreams;
 mod workers;
 
+pub use acme::orders_kept;
 pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};

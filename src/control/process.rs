@@ -161,7 +161,15 @@ fn begin<'a>(
         asks.send(Event::Asked(ask)).is_ok()
     };
     let counters = workers.counters();
-    let view = View::new(generation.clone(), addresses.clone(), counters, keeper.clone(), lines.lost(), ask);
+    let view = View::new(
+        generation.clone(),
+        addresses.clone(),
+        counters,
+        keeper.clone(),
+        lines.lost(),
+        acme.seen(),
+        ask,
+    );
     let administration = Administration::start(&generation.config, view, predecessor.is_some())?;
     let mut number = None;
     pid_file::keep(generation.config.pid_file.as_ref(), &mut number)?;
@@ -327,6 +335,9 @@ impl Process<'_> {
                 Event::Asked(Ask::Upgrade { program, done }) => {
                     self.administration.upgrade_asked(done);
                     self.upgrade(program.map(Program::at));
+                }
+                Event::Asked(Ask::Renew(site, done)) => {
+                    let _ = done.send(self.acme.renew(&site));
                 }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
                 Event::Signal(Asked::Upgrade) if self.upgrading.is_some() => {

@@ -5,6 +5,8 @@ mod harness;
 mod access_log;
 #[cfg(feature = "acme")]
 mod acme;
+#[cfg(feature = "acme")]
+mod acme_fleet;
 mod addresses;
 mod admin;
 mod agreement;
@@ -24,6 +26,8 @@ mod faults;
 mod fields;
 mod fleet;
 mod fuzz_corpus;
+mod grpc;
+mod grpc_clients;
 mod handshakes;
 mod http2;
 mod http2_clients;

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Shell.
     ("net", &["tls"]),
     ("spool", &["access_log"]),
-    ("upstream", &["config", "net"]),
+    ("upstream", &["config", "http", "http1", "net"]),
     ("proxy", &["config", "http", "http1", "metrics", "net", "proxy_protocol", "upstream"]),
     (
         "downstream",

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
 
-use crate::http1::may_trail;
+use crate::http1::{may_trail, write_trailers};
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
 use crate::proxy::{BodyFailure, BodyRead, First, RequestBody, first};
@@ -66,7 +65,7 @@ impl<'a> Http2Body<'a> {
             None => {
                 let trailers = within(self.local, idle, |context| self.stream.poll_trailers(context)).await;
                 match trailers.ok_or(BodyFailure::TimedOut)? {
-                    Ok(Some(trailers)) => write_trailers(&trailers, &mut self.trailers),
+                    Ok(Some(trailers)) => write_trailers(&trailers, may_trail, &mut self.trailers),
                     Ok(None) => {}
                     Err(_) => return Err(BodyFailure::Gone),
                 }
@@ -109,17 +108,9 @@ impl RequestBody for Http2Body<'_> {
     fn trailers(&self) -> &[u8] {
         &self.trailers
     }
-}
 
-/// As field lines of HTTP/1.1. The protocol has checked their characters and bounded their size.
-fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in trailers {
-        if may_trail(name.as_str().as_bytes()) {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+    fn may_be_given_up(&self) -> bool {
+        true
     }
 }
 
