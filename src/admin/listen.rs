@@ -88,6 +88,9 @@ impl fmt::Display for AdminFailure {
             ),
             AdminFailure::Token { place, path, why } => {
                 let (what, remedy) = match why {
+                    BadToken::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                        (error.to_string(), "let the user that Portcullis runs as read it")
+                    }
                     BadToken::Unreadable(error) => {
                         (error.to_string(), "write a token into it: openssl rand -hex 32")
                     }
@@ -111,9 +114,9 @@ fn show(place: &Place) -> String {
     format!("{}:{}:{}", place.file.display(), place.line, place.column)
 }
 
-/// Listening sockets; the file of the unix socket goes with them.
+/// Listening sockets.
 pub(super) struct Sockets {
-    pub(super) unix: Option<OwnSocket>,
+    pub(super) unix: Option<UnixListener>,
     pub(super) tcp: Vec<TcpListener>,
     /// What TCP clients must show; there is one whenever there is a TCP listener.
     pub(super) token: Token,
@@ -121,14 +124,14 @@ pub(super) struct Sockets {
 
 pub(super) type Token = Option<Arc<Zeroizing<Vec<u8>>>>;
 
-pub(super) struct OwnSocket {
-    pub(super) listener: UnixListener,
+/// The file of the unix socket; goes when this is dropped.
+pub(super) struct SocketFile {
     path: PathBuf,
     // Tells our file from one that another process has put in its place.
     inode: u64,
 }
 
-impl Drop for OwnSocket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
             // What cannot be removed is found stale by the next process.
@@ -139,8 +142,12 @@ impl Drop for OwnSocket {
 
 /// # Errors
 /// The first thing that cannot be had.
-pub(super) fn bind(settings: &AdminListener, takes_over: bool) -> Result<Sockets, AdminFailure> {
+pub(super) fn bind(
+    settings: &AdminListener,
+    takes_over: bool,
+) -> Result<(Sockets, Option<SocketFile>), AdminFailure> {
     let mut sockets = Sockets { unix: None, tcp: Vec::new(), token: None };
+    let mut file = None;
     if let Some(token) = &settings.token_file {
         let read = read_token(&token.path);
         let failed = |why| AdminFailure::Token { place: token.place.clone(), path: token.path.clone(), why };
@@ -157,9 +164,10 @@ pub(super) fn bind(settings: &AdminListener, takes_over: bool) -> Result<Sockets
             return Err(AdminFailure::InUse { place: place(), path: socket.path.clone() });
         }
         let failed = |error| AdminFailure::Socket { place: place(), path: socket.path.clone(), error };
-        sockets.unix = Some(bind_unix(&socket.path, settings.access.mode()).map_err(failed)?);
+        let (listener, own) = bind_unix(&socket.path, settings.access.mode()).map_err(failed)?;
+        (sockets.unix, file) = (Some(listener), Some(own));
     }
-    Ok(sockets)
+    Ok((sockets, file))
 }
 
 /// An address that another process listens on is refused, unless that one is to be followed; ours lets its own
@@ -177,7 +185,7 @@ fn bind_tcp(address: SocketAddr, takes_over: bool) -> io::Result<TcpListener> {
 }
 
 /// Under a name of its own first, so that it is never there with another mode, and a stale one is replaced.
-fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnSocket> {
+fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory)?;
     }
@@ -191,7 +199,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnSocket> {
         .and_then(|()| fs::metadata(&own))
         .and_then(|found| fs::rename(&own, path).map(|()| found.ino()));
     match ready {
-        Ok(inode) => Ok(OwnSocket { listener, path: path.to_owned(), inode }),
+        Ok(inode) => Ok((listener, SocketFile { path: path.to_owned(), inode })),
         Err(error) => {
             let _ = fs::remove_file(&own);
             Err(error)

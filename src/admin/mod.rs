@@ -6,6 +6,7 @@
 //! GET  /certificates   every certificate, and how its source stands
 //! POST /reload    as SIGHUP, with the end  GET  /ready     200 while it accepts, 503 when it drains
 //! POST /drain     as SIGTERM               POST /renew?site=NAME    orders that certificate now
+//! POST /upgrade   as SIGUSR2, with the end; ?program=PATH
 //! ```
 //!
 //! It runs on threads of its own and reads what workers count; a worker never waits for it. On a unix socket the
@@ -31,4 +32,4 @@ pub use client::{Client, ClientFailure, Reply};
 pub use listen::AdminFailure;
 pub use orders::{OrderStore, OrderedSite, Orders};
 pub use server::Admin;
-pub use view::{Ask, Phase, Reloads, View};
+pub use view::{Ask, Phase, Reloads, Upgraded, View};

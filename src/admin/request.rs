@@ -1,5 +1,9 @@
 //! What a request to the admin listener asks for, and whether it may.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
 use crate::http1::RequestHead;
 
 /// Where a request came in.
@@ -23,6 +27,7 @@ pub(super) enum Route<'a> {
     Ready,
     Reload,
     Drain,
+    Upgrade,
     /// The certificate of this site.
     Renew(&'a str),
 }
@@ -65,6 +70,7 @@ pub(super) fn route<'a>(door: Door<'_>, head: &RequestHead<'_, 'a>) -> Result<Ro
         b"/ready" => Route::Ready,
         b"/reload" => Route::Reload,
         b"/drain" => Route::Drain,
+        b"/upgrade" => Route::Upgrade,
         // The names of sites need no escapes.
         b"/renew" => {
             let site = query.strip_prefix(b"site=").and_then(|site| std::str::from_utf8(site).ok());
@@ -72,7 +78,7 @@ pub(super) fn route<'a>(door: Door<'_>, head: &RequestHead<'_, 'a>) -> Result<Ro
         }
         _ => return Err(Refused::NoSuchPath),
     };
-    let changes = matches!(route, Route::Reload | Route::Drain | Route::Renew(_));
+    let changes = matches!(route, Route::Reload | Route::Drain | Route::Upgrade | Route::Renew(_));
     match (changes, head.method) {
         (true, "POST") if is_own_origin(head) => Ok(route),
         (true, "POST") => Err(Refused::Foreign),
@@ -80,6 +86,42 @@ pub(super) fn route<'a>(door: Door<'_>, head: &RequestHead<'_, 'a>) -> Result<Ro
         (false, "GET" | "HEAD") => Ok(route),
         (false, _) => Err(Refused::Method("GET, HEAD")),
     }
+}
+
+/// The program that `/upgrade?program=PATH` names, percent-encoded; `None`: none.
+///
+/// # Errors
+/// Something else is asked for, or it is no path that means the same everywhere.
+pub(super) fn program(head: &RequestHead<'_, '_>) -> Result<Option<PathBuf>, ()> {
+    let Some(query) = head.path_and_query().splitn(2, |byte| *byte == b'?').nth(1) else {
+        return Ok(None);
+    };
+    let path = percent_decoded(query.strip_prefix(b"program=").ok_or(())?).ok_or(())?;
+    let path = PathBuf::from(OsString::from_vec(path));
+    if path.is_absolute() { Ok(Some(path)) } else { Err(()) }
+}
+
+/// `None`: it is not encoded as it should be, or holds NUL.
+fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        let byte = match byte {
+            b'%' => {
+                let (digits, after) = rest.split_first_chunk::<2>()?;
+                rest = after;
+                let digit = |at: usize| char::from(digits[at]).to_digit(16);
+                u8::try_from(digit(0)? * 16 + digit(1)?).ok()?
+            }
+            byte => *byte,
+        };
+        if byte == 0 {
+            return None;
+        }
+        decoded.push(byte);
+    }
+    Some(decoded)
 }
 
 /// `Bearer TOKEN`, or `Basic` with the token as password, which browsers ask for.
@@ -211,6 +253,12 @@ mod tests {
             ("POST /drain HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site", Err(Refused::Foreign)),
             ("GET /drain HTTP/1.1\r\nHost: localhost", Err(Refused::Method("POST"))),
             ("DELETE / HTTP/1.1\r\nHost: localhost", Err(Refused::Method("GET, HEAD"))),
+            ("POST /upgrade?program=/a HTTP/1.1\r\nHost: localhost", Ok(Route::Upgrade)),
+            (
+                "POST /upgrade HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example",
+                Err(Refused::Foreign),
+            ),
+            ("GET /upgrade HTTP/1.1\r\nHost: localhost", Err(Refused::Method("POST"))),
             ("HEAD /metrics?x HTTP/1.1\r\nHost: localhost", Ok(Route::Metrics)),
             ("GET /nothing HTTP/1.1\r\nHost: localhost", Err(Refused::NoSuchPath)),
             ("POST /renew?site=a-b.c_d HTTP/1.1\r\nHost: localhost", Ok(Route::Renew("a-b.c_d"))),
@@ -220,6 +268,28 @@ mod tests {
             ("POST /renew?site=%ff HTTP/1.1\r\nHost: localhost", Ok(Route::Renew("%ff"))),
         ] {
             assert_eq!(asked(Door::Unix, request), expected, "{request}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_named_by_its_whole_path() {
+        for (target, expected) in [
+            ("/upgrade", Ok(None)),
+            ("/upgrade?program=/usr/bin/portcullis", Ok(Some("/usr/bin/portcullis"))),
+            ("/upgrade?program=/a%20b%2fc%3F", Ok(Some("/a b/c?"))),
+            ("/upgrade?program=portcullis", Err(())),
+            ("/upgrade?program=", Err(())),
+            ("/upgrade?", Err(())),
+            ("/upgrade?force=1", Err(())),
+            ("/upgrade?program=/a%2", Err(())),
+            ("/upgrade?program=/a%zz", Err(())),
+            ("/upgrade?program=/a%00", Err(())),
+        ] {
+            let text = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let mut slots = header_slots();
+            let head = parse_request(text.as_bytes(), &mut slots, &Limits::default());
+            let head = head.expect("valid").expect("whole");
+            assert_eq!(program(&head), expected.map(|path| path.map(PathBuf::from)), "{target}");
         }
     }
 }

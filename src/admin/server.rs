@@ -3,17 +3,18 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::listen::{AdminFailure, Sockets, Token, bind};
-use super::request::{Door, Refused, Route, route};
-use super::view::{Ask, Phase, View};
+use super::listen::{AdminFailure, SocketFile, Sockets, Token, bind};
+use super::request::{Door, Refused, Route, program, route};
+use super::view::{Ask, Phase, Upgraded, View};
 use super::{certificates, metrics, status};
 use crate::config::AdminListener;
 use crate::http::Limits;
@@ -25,6 +26,8 @@ const CONNECTIONS_MAX: usize = 16;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A reload reads files and asks certificate sources.
 const RELOAD_WAIT: Duration = Duration::from_secs(300);
+/// The process itself gives up on a new one before.
+const UPGRADE_WAIT: Duration = Duration::from_secs(600);
 /// After the answer.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_READS_MAX: usize = 16;
@@ -38,25 +41,36 @@ pub struct Admin {
     alive: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
     addresses: Vec<std::net::SocketAddr>,
+    // Not the thread's, which is kept from files. Nobody finds the socket while nobody listens: it goes last.
+    _file: Option<SocketFile>,
 }
 
 impl Admin {
-    /// Binds and starts. `takes_over`: a process that listens on the same addresses is about to end.
+    /// Binds and starts. `takes_over`: a process that listens on the same addresses is about to end. `confine`: what the
+    /// thread does first.
     ///
     /// # Errors
     /// What of the settings cannot be had.
-    pub fn start(settings: &AdminListener, view: Arc<View>, takes_over: bool) -> Result<Admin, AdminFailure> {
-        let sockets = bind(settings, takes_over)?;
+    pub fn start(
+        settings: &AdminListener,
+        view: Arc<View>,
+        takes_over: bool,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> Result<Admin, AdminFailure> {
+        let (sockets, file) = bind(settings, takes_over)?;
         let addresses = sockets.tcp.iter().filter_map(|socket| socket.local_addr().ok()).collect();
         let started = UnixStream::pair().and_then(|(alive, gone)| {
-            let serve = move || accept(&sockets, &gone, &view);
+            let serve = move || {
+                confine();
+                accept(&sockets, &gone, &view);
+            };
             let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
             Ok((alive, thread))
         });
         match started {
             Ok((alive, thread)) => {
                 let (alive, thread) = (Some(alive), Some(thread));
-                Ok(Admin { settings: settings.clone(), alive, thread, addresses })
+                Ok(Admin { settings: settings.clone(), alive, thread, addresses, _file: file })
             }
             Err(error) => {
                 let socket = settings.socket.as_ref();
@@ -95,7 +109,7 @@ fn accept(sockets: &Sockets, gone: &UnixStream, view: &Arc<View>) {
     loop {
         let mut polled = vec![PollFd::new(gone, PollFlags::IN)];
         if let Some(unix) = &sockets.unix {
-            polled.push(PollFd::from_borrowed_fd(unix.listener.as_fd(), PollFlags::IN));
+            polled.push(PollFd::from_borrowed_fd(unix.as_fd(), PollFlags::IN));
         }
         polled.extend(sockets.tcp.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
         if poll(&mut polled, None).is_err() {
@@ -110,13 +124,7 @@ fn accept(sockets: &Sockets, gone: &UnixStream, view: &Arc<View>) {
         if let Some(unix) = &sockets.unix
             && ready.next() == Some(true)
         {
-            accepted(
-                unix.listener.accept().map(|(stream, _)| stream),
-                Stream::Unix,
-                &sockets.token,
-                view,
-                &open,
-            );
+            accepted(unix.accept().map(|(stream, _)| stream), Stream::Unix, &sockets.token, view, &open);
         }
         for (socket, ready) in sockets.tcp.iter().zip(ready) {
             if ready {
@@ -162,6 +170,13 @@ enum Stream {
 }
 
 impl Stream {
+    /// Whether root or the user of this process is at the other end.
+    fn is_from_ourselves(&self) -> bool {
+        let Stream::Unix(stream) = self else { return false };
+        let peer = rustix::net::sockopt::socket_peercred(stream);
+        peer.is_ok_and(|peer| peer.uid.is_root() || peer.uid == rustix::process::geteuid())
+    }
+
     /// Reads or writes wait no longer than until `end`.
     ///
     /// # Errors
@@ -240,8 +255,9 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
     let end = Instant::now() + DEADLINE;
     let mut bytes = vec![0; HEAD_BYTES_MAX];
     let mut length = 0;
-    let limits = Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: 64, target_bytes_max: 1024 };
-    let (answer, head_only) = loop {
+    let limits =
+        Limits { head_bytes_max: HEAD_BYTES_MAX, headers_max: 64, target_bytes_max: HEAD_BYTES_MAX / 2 };
+    let (answer, head_only, answering) = loop {
         let read = stream.read(&mut bytes[length..], end)?;
         if read == 0 {
             return Ok(());
@@ -250,7 +266,7 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
         let mut slots = header_slots();
         match parse_request(&bytes[..length], &mut slots, &limits) {
             Ok(None) if length < bytes.len() => {}
-            Ok(None) | Err(_) => break (Answer::text("400 Bad Request", "this is no request"), false),
+            Ok(None) | Err(_) => break (Answer::text("400 Bad Request", "this is no request"), false, None),
             Ok(Some(head)) => {
                 let door = match (&stream, token) {
                     (Stream::Unix(_), _) => Door::Unix,
@@ -258,11 +274,13 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
                     // The reader of the configuration asks for one.
                     (Stream::Tcp(_), None) => return Ok(()),
                 };
+                let answering = view.begin_answer();
                 let answer = match route(door, &head) {
+                    Ok(Route::Upgrade) => upgrade(&stream, program(&head), view),
                     Ok(route) => self::answer(route, view),
                     Err(refused) => refuse(refused),
                 };
-                break (answer, head.method == "HEAD");
+                break (answer, head.method == "HEAD", Some(answering));
             }
         }
     };
@@ -281,6 +299,7 @@ fn serve(mut stream: Stream, token: &Token, view: &View) -> io::Result<()> {
     // A reload may have taken long.
     stream.write_all(&head, Instant::now() + DEADLINE)?;
     stream.finish()?;
+    drop(answering);
     // What the client still sends is read for a moment: closing before would take the answer away from it.
     let end = Instant::now() + LINGER;
     for _ in 0..LINGER_READS_MAX {
@@ -324,6 +343,40 @@ fn answer(route: Route<'_>, view: &View) -> Answer {
         Route::Reload => reload(view),
         Route::Drain => drain(view),
         Route::Renew(site) => renew(site, view),
+        // Answered where it is known who asks.
+        Route::Upgrade => ending(),
+    }
+}
+
+fn json(status: &'static str, value: &serde_json::Value) -> Answer {
+    Answer { status, content_type: JSON, fields: "", body: value.to_string().into_bytes() }
+}
+
+fn upgrade(stream: &Stream, program: Result<Option<PathBuf>, ()>, view: &View) -> Answer {
+    let Ok(program) = program else {
+        return Answer::text("400 Bad Request", "name a program as ?program=PATH, with its whole path");
+    };
+    // What it starts can do all that this process can: the token or the group of the socket is not enough.
+    if program.is_some() && !stream.is_from_ourselves() {
+        let why = "only root and the user that Portcullis runs as name a program, on the unix socket";
+        return Answer::text("403 Forbidden", why);
+    }
+    let (done, ended) = channel();
+    if !(view.ask)(Ask::Upgrade { program, done }) {
+        return ending();
+    }
+    match ended.recv_timeout(UPGRADE_WAIT) {
+        Ok(Ok(Upgraded { process, version })) => {
+            json("200 OK", &serde_json::json!({ "process": process, "version": version }))
+        }
+        Ok(Err(problems)) => {
+            let told = serde_json::json!({ "process": std::process::id(), "problems": problems });
+            json("422 Unprocessable Content", &told)
+        }
+        Err(RecvTimeoutError::Timeout) => {
+            Answer::text("504 Gateway Timeout", "the upgrade goes on; see the log")
+        }
+        Err(RecvTimeoutError::Disconnected) => ending(),
     }
 }
 
@@ -332,18 +385,12 @@ fn reload(view: &View) -> Answer {
     if !(view.ask)(Ask::Reload(done)) {
         return ending();
     }
-    let json = |status, value: serde_json::Value| Answer {
-        status,
-        content_type: JSON,
-        fields: "",
-        body: value.to_string().into_bytes(),
-    };
     match ended.recv_timeout(RELOAD_WAIT) {
-        Ok(Ok(generation)) => json("200 OK", serde_json::json!({ "generation": generation })),
+        Ok(Ok(generation)) => json("200 OK", &serde_json::json!({ "generation": generation })),
         Ok(Err(problems)) => {
             let generation = view.seen().generation.number;
             let told = serde_json::json!({ "generation": generation, "problems": problems });
-            json("422 Unprocessable Content", told)
+            json("422 Unprocessable Content", &told)
         }
         Err(_) => Answer::text("504 Gateway Timeout", "the reload goes on; see the log"),
     }
@@ -355,12 +402,7 @@ fn drain(view: &View) -> Answer {
         return ending();
     }
     match begun.recv_timeout(DEADLINE) {
-        Ok(connections) => Answer {
-            status: "202 Accepted",
-            content_type: JSON,
-            fields: "",
-            body: serde_json::json!({ "connections": connections }).to_string().into_bytes(),
-        },
+        Ok(connections) => json("202 Accepted", &serde_json::json!({ "connections": connections })),
         Err(_) => ending(),
     }
 }

@@ -1,6 +1,8 @@
 //! What there is to see: kept up to date by the process, read by whoever asks.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,8 +19,17 @@ pub enum Ask {
     Reload(Sender<Result<u64, String>>),
     /// Answered at once, with the number of open connections.
     Drain(Sender<usize>),
+    /// Answered when another process serves, or why none does. `program`: in place of the one that runs.
+    Upgrade { program: Option<PathBuf>, done: Sender<Result<Upgraded, String>> },
     /// Answered at once: whether certificates of this site are ordered.
     Renew(String, Sender<bool>),
+}
+
+/// What has taken over.
+#[derive(Clone, Debug)]
+pub struct Upgraded {
+    pub process: u32,
+    pub version: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +68,17 @@ pub struct View {
     /// False: the process is about to end.
     pub(super) ask: Box<dyn Fn(Ask) -> bool + Send + Sync>,
     pub(super) started: f64,
+    /// Requests whose answer has not been written.
+    answering: AtomicUsize,
+}
+
+/// An answer on its way.
+pub(super) struct Answering<'a>(&'a AtomicUsize);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
 }
 
 pub(super) struct Seen {
@@ -97,6 +119,7 @@ impl View {
             orders: Box::new(orders),
             ask: Box::new(ask),
             started: since,
+            answering: AtomicUsize::new(0),
         }
     }
 
@@ -121,6 +144,16 @@ impl View {
 
     pub fn draining(&self) {
         self.seen().phase = Phase::Draining;
+    }
+
+    pub(super) fn begin_answer(&self) -> Answering<'_> {
+        self.answering.fetch_add(1, Ordering::Relaxed);
+        Answering(&self.answering)
+    }
+
+    /// Whether somebody is about to be answered.
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {

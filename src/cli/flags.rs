@@ -65,6 +65,9 @@ pub enum Command {
     },
     /// Have the running process accept no more, finish what runs, and end
     Drain(DrainFlags),
+    /// Have a new process take over from the running one, with no connection refused or reset. Exit 0: it serves,
+    /// 1: the running one goes on
+    Upgrade(UpgradeFlags),
     /// Serve a small built-in site with a self-signed certificate, and print curl lines to try
     Demo(DemoFlags),
     /// Print a completion script for a shell
@@ -241,6 +244,18 @@ pub struct DrainFlags {
     /// Return when the process has ended
     #[arg(long)]
     pub wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct UpgradeFlags {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The program that takes over; without it the file that the running one was started from, as it is now
+    #[arg(long, value_name = "FILE")]
+    pub program: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

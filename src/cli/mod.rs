@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Top(flags) => top::main(&flags),
         Command::Reload { remote, json } => remote::reload(&remote, json),
         Command::Drain(flags) => remote::drain(&flags),
+        Command::Upgrade(flags) => remote::upgrade(&flags),
         Command::Demo(flags) => demo::main(&flags.http, &flags.https),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());

@@ -1,13 +1,14 @@
-//! Commands that ask the running process over its admin socket: `status`, `reload`, `drain`.
+//! Commands that ask the running process over its admin socket: `status`, `reload`, `drain`, `upgrade`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::flags::{DrainFlags, Remote};
+use super::flags::{DrainFlags, Remote, UpgradeFlags};
 use super::numbers::{self, Durations};
 use crate::admin::{Client, ClientFailure, Reply};
 use crate::config::{self, Overrides};
@@ -16,6 +17,8 @@ use crate::config::{self, Overrides};
 const WAIT: Duration = Duration::from_secs(10);
 /// For a reload, which the process itself gives up on after five minutes.
 const RELOAD_WAIT: Duration = Duration::from_secs(310);
+/// Likewise for an upgrade, which has ten.
+const UPGRADE_WAIT: Duration = Duration::from_secs(610);
 
 /// Where the socket is: as named, or as the configuration says; `None`: that one turns it off.
 ///
@@ -133,6 +136,65 @@ pub fn drain(flags: &DrainFlags) -> ExitCode {
         std::thread::sleep(Duration::from_millis(200));
     }
     ExitCode::SUCCESS
+}
+
+pub fn upgrade(flags: &UpgradeFlags) -> ExitCode {
+    let target = match upgrade_target(flags.program.as_deref()) {
+        Ok(target) => target,
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let client = match client(&flags.remote, UPGRADE_WAIT) {
+        Ok(client) => client,
+        Err(code) => return code,
+    };
+    let reply = match client.post(&target) {
+        Ok(reply) => reply,
+        Err(failure) => return no_answer(&failure),
+    };
+    let told: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if flags.json && told.is_object() {
+        println!("{told}");
+        return if reply.status == 200 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let process = &told["process"];
+    if reply.status == 200 {
+        let version = numbers::plain(&told["version"]);
+        println!("upgraded: process {process} (version {version}) serves, the one before drains");
+        return ExitCode::SUCCESS;
+    }
+    match told["problems"].as_str() {
+        Some(problems) => {
+            let problems = numbers::printable(problems, true);
+            eprintln!("{problems}\nnot upgraded: process {process} keeps serving");
+        }
+        None if reply.status == 404 => {
+            eprintln!("portcullis: the process is of a version without this command\n  do: kill -USR2 it");
+        }
+        None => eprintln!("portcullis: {}", refused(&reply)),
+    }
+    ExitCode::FAILURE
+}
+
+/// What an upgrade is asked for as; a relative path means something here, and nothing there.
+fn upgrade_target(program: Option<&Path>) -> std::io::Result<String> {
+    let mut target = "/upgrade".to_owned();
+    if let Some(program) = program {
+        target.push_str("?program=");
+        for byte in std::path::absolute(program)?.as_os_str().as_bytes() {
+            match byte {
+                b'/' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                    target.push(char::from(*byte));
+                }
+                byte => {
+                    let _ = write!(target, "%{byte:02X}");
+                }
+            }
+        }
+    }
+    Ok(target)
 }
 
 /// `certificates renew`

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
+use crate::config::run_as::{PidFilePath, RunAs};
 use crate::config::site_tls::{CertificateSource, ClientAuth, TlsVersions};
 use crate::config::store::Store;
 pub use crate::dispatch::{Alias, Unmatched};
@@ -25,6 +26,10 @@ pub struct Config {
     pub workers: Workers,
     /// Keys, self-signed certificates and other things that outlive the process.
     pub state_directory: PathBuf,
+    /// Who the process becomes when root has started it; `None`: it stays who it is.
+    pub run_as: Option<RunAs>,
+    /// `None`: it is not written anywhere.
+    pub pid_file: Option<PidFilePath>,
     /// How long open connections may finish after SIGTERM.
     pub drain_timeout: Duration,
     pub log: LogLevel,

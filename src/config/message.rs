@@ -135,6 +135,7 @@ messages! {
 
     "ejection-order" EjectionOrder {}
     "burst-without-rate" BurstWithoutRate {}
+    "group-without-user" GroupWithoutUser {}
 
     // Rules
 

@@ -34,6 +34,7 @@ mod overrides;
 mod problem;
 mod reader;
 mod rules;
+mod run_as;
 mod site;
 mod site_tls;
 mod store;
@@ -59,6 +60,7 @@ pub use generation::{Generation, Kept, ServedSite};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
+pub use run_as::{PidFilePath, RunAs};
 pub use site_tls::*;
 pub use store::{Password, Store, StoreUrl};
 
@@ -98,6 +100,8 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let top = reader.section(&table, &keys::TOP);
     let workers = reader.workers(top);
     let state_directory = reader.state_directory(top);
+    let run_as = reader.run_as(top);
+    let pid_file = reader.pid_file(top);
     let drain_timeout = reader.duration(top, "drain_timeout", &defaults::DRAIN_TIMEOUT);
     let log = reader.log(top);
     let listen = reader.listen(top);
@@ -135,6 +139,8 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         files: Vec::new(),
         workers,
         state_directory,
+        run_as,
+        pid_file,
         drain_timeout,
         log,
         listen,

@@ -384,6 +384,9 @@ impl What {
                 "",
                 "let the first pause be no longer than the longest",
             ),
+            Self::GroupWithoutUser {} => {
+                words("`group` means nothing without `user`", "", "write which user the process becomes, too")
+            }
             Self::BurstWithoutRate {} => words(
                 "`requests_burst_per_address` means nothing without `requests_per_address`",
                 "",

@@ -85,6 +85,13 @@ mod with {
             self.demand.clone()
         }
 
+        /// Orders nothing more: another process goes on with what is under way, or the next one will.
+        pub(in crate::control) fn end(&mut self) {
+            if let Some((_, acme)) = self.running.take() {
+                acme.end();
+            }
+        }
+
         /// Orders the certificate of a site now. False: none of it is ordered.
         pub(in crate::control) fn renew(&self, site: &str) -> bool {
             self.running.as_ref().is_some_and(|(_, acme)| acme.renew(site))
@@ -230,6 +237,9 @@ mod without {
         pub(in crate::control) fn new(_: impl Fn(&str) + Clone + Send + 'static) -> AcmeKeeper {
             AcmeKeeper
         }
+
+        #[expect(clippy::unused_self, reason = "as with the feature")]
+        pub(in crate::control) fn end(&mut self) {}
 
         #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "as with the feature")]
         pub(in crate::control) fn install(&mut self, _: &Generation) -> io::Result<()> {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::listen::BindFailure;
+use super::run_as::RunAsFailure;
 use super::sealing::KeyFileFailure;
 #[cfg(feature = "acme")]
 use super::store::StoreProblem;
@@ -39,6 +40,14 @@ pub enum StartFailure {
     },
     /// The keys of session cookies.
     Sealing(KeyFileFailure),
+    /// The process cannot be who it should be.
+    RunAs(RunAsFailure),
+    /// The number of the process cannot be written.
+    PidFile {
+        place: Place,
+        path: PathBuf,
+        error: io::Error,
+    },
     /// What `[admin]` asks for cannot be had.
     Admin(AdminFailure),
     Worker {
@@ -118,6 +127,19 @@ impl fmt::Display for StartFailure {
                 }
             ),
             StartFailure::Sealing(failure) => write!(f, "{failure}\n  do: {}", failure.remedy()),
+            StartFailure::RunAs(failure) => {
+                if let Some(place) = failure.place() {
+                    write!(f, "{}: ", at(place))?;
+                }
+                write!(f, "{failure}\n  do: {}", failure.remedy())
+            }
+            StartFailure::PidFile { place, path, error } => write!(
+                f,
+                "{}: cannot write the process number to {}: {error}\n  do: name a file in a directory that the user \
+                 Portcullis runs as can write to",
+                at(place),
+                path.display()
+            ),
             StartFailure::Admin(failure) => failure.fmt(f),
             StartFailure::Authorities(failures) => lines(f, failures, |f, failure| {
                 let AuthorityFailure { place, upstream, problem } = failure;

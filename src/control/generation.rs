@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::acme::AcmeKeeper;
-use super::{StartFailure, sealing, tls, upstreams};
+use super::{StartFailure, run_as, sealing, tls, upstreams};
 use crate::access_log::{AccessLog, Destination};
 use crate::certs::{CertificateWarning, Keeper, KeptSite, PolicyPlan};
 use crate::config::{
@@ -108,6 +108,7 @@ impl fmt::Display for Summary {
 /// # Errors
 /// As [`build`].
 pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFailure> {
+    run_as::find(config.run_as.as_ref()).map_err(StartFailure::RunAs)?;
     if seals(&config) {
         sealing::KeyFile::in_directory(&config.state_directory).verify().map_err(StartFailure::Sealing)?;
     }

@@ -8,9 +8,11 @@ mod administration;
 mod failure;
 mod generation;
 mod listen;
+mod pid_file;
 mod process;
 mod reload;
 mod resolver;
+mod run_as;
 mod sealing;
 mod signals;
 #[cfg(feature = "acme")]

@@ -21,21 +21,23 @@ use super::acme::AcmeKeeper;
 use super::administration::Administration;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening, Sockets};
+use super::pid_file::{self, PidFile};
 use super::reload::{self, Built, ReloadFailure, Reread};
 use super::resolver::Resolver;
+use super::run_as::{self, RunAsFailure};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
 use super::systemd;
 use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailure};
-use super::workers::{Workers, log_ring};
+use super::workers::{self, Workers, log_ring};
 use super::{StartFailure, tls};
 use crate::admin::{Ask, View};
 use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
-use crate::sandbox;
+use crate::sandbox::{self, Task};
 use crate::spool::Writer;
-use crate::worker::{Report, Ring};
+use crate::worker::{Queue, Report, Ring};
 
 /// Told the addresses that are listened on.
 pub type Ready<'a> = Box<dyn FnOnce(&[(Scheme, SocketAddr)]) + 'a>;
@@ -77,7 +79,9 @@ pub fn run(mut start: Start<'_>) -> Result<Ended, StartFailure> {
     }
     let (mut process, inbox) = begun?;
     let ended = process.serve(&inbox);
+    drop(inbox);
     process.workers.log_totals();
+    process.administration.end();
     process.lines.end();
     ended
 }
@@ -93,7 +97,12 @@ fn begin<'a>(
     {
         tracing::warn!(%error, "programs that are started may gain rights");
     }
+    if let Err(error) = sandbox::keep_rights_from_programs() {
+        tracing::warn!(%error, "programs that are started have the capabilities of this process");
+    }
     let Start { config, ring, reread, ready, reloaded, program, predecessor: _ } = start;
+    let is_not = |failure: RunAsFailure| StartFailure::RunAs(failure);
+    let leaving_root = run_as::leaving(&config).map_err(is_not)?;
     let mut inherited = match predecessor {
         Some(predecessor) => predecessor.take_listeners(),
         None => systemd::listeners(),
@@ -105,11 +114,9 @@ fn begin<'a>(
     };
     let Listening { all: bound, new, .. } =
         listen::bind(&config, count, &[], &mut inherited).map_err(StartFailure::Bind)?;
-    for left in inherited.drain(..).filter(|left| left.scheme.is_none()) {
-        let address = left.written;
-        tracing::warn!(
-            "nothing listens on {address}, a socket of the service manager: no address of `[listen]` is this one"
-        );
+    match predecessor {
+        Some(_) => drop(inherited),
+        None => systemd::warn_of_unused(inherited),
     }
     let held = clones(&new).map_err(StartFailure::System)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
@@ -117,12 +124,16 @@ fn begin<'a>(
     let keeper = tls::keeper(&config)?;
     let (generation, kept_sites) = generation::build(config, &addresses, None, &keeper, &mut warnings)?;
     let generation = Arc::new(generation);
+    // Nothing has been started yet.
+    if let Some(leaving) = leaving_root {
+        leaving.leave(&generation.config, &addresses).map_err(is_not)?;
+    }
     tls::watch(&keeper, &generation, kept_sites).map_err(StartFailure::System)?;
     log_warnings(&warnings);
     let mut key_keeper = KeyKeeper::default();
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
     if let Some(predecessor) = predecessor {
-        let sessions = predecessor.verified(&generation).map_err(StartFailure::System)?;
+        let sessions = predecessor.verified(&generation.sessions).map_err(StartFailure::System)?;
         tracing::info!(sessions, "taking over from the process that serves");
     }
 
@@ -135,7 +146,8 @@ fn begin<'a>(
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
     let reports = events.clone();
     let report = move |report| drop(reports.send(Event::Worker(report)));
-    let (lines, inlets) = Writer::start(count).map_err(StartFailure::System)?;
+    let confine = workers::confining(&generation.config, Task::Lines);
+    let (lines, inlets) = Writer::start(count, confine).map_err(StartFailure::System)?;
     bound_lines(&lines, &generation);
     // Beside another process that accepts from the same queue, connections would be left in it: see `upgrade`.
     let (at_once, later) = match predecessor {
@@ -159,14 +171,16 @@ fn begin<'a>(
         acme.seen(),
         ask,
     );
-    let administration = Administration::start(&generation.config.admin, view, predecessor.is_some())?;
+    let administration = Administration::start(&generation.config, view, predecessor.is_some())?;
+    let mut number = None;
+    pid_file::keep(generation.config.pid_file.as_ref(), &mut number)?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();
         workers.install(&generation, later, &[]);
     }
     ready(&addresses);
     systemd::ready(&serves(&generation));
-    systemd::watch(workers.pulses());
+    systemd::watch(workers.pulses(), workers::confining(&generation.config, Task::Lines));
     // When it can answer: a CA asks at once.
     acme.install(&generation).map_err(StartFailure::System)?;
 
@@ -183,6 +197,7 @@ fn begin<'a>(
         outdated: Vec::new(),
         key_keeper,
         administration,
+        pid_file: number,
         keeper,
         acme,
         reloading: Reloading::No,
@@ -244,6 +259,8 @@ struct Process<'a> {
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
     administration: Administration,
+    /// Goes with the process.
+    pid_file: Option<PidFile>,
     /// Of certificates.
     keeper: Arc<Keeper>,
     acme: AcmeKeeper,
@@ -262,6 +279,17 @@ struct Process<'a> {
 /// How long connections without a request may wait for one after an upgrade: that one's answer then says that it is
 /// the last. Closed at once, they would meet requests that are on their way.
 const LAST_REQUEST: Duration = Duration::from_secs(5);
+/// How long what waits in the queues is accepted before they close. That takes milliseconds, unless the workers have as
+/// many connections as they may.
+const LAST_ACCEPTS: Duration = Duration::from_secs(5);
+
+/// Who serves after this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    Nobody,
+    /// It takes up the queues.
+    Successor,
+}
 
 impl Process<'_> {
     fn serve(&mut self, inbox: &Receiver<Event>) -> Result<Ended, StartFailure> {
@@ -277,9 +305,7 @@ impl Process<'_> {
                 }
                 Event::Signal(Asked::Stop) => {
                     draining = true;
-                    self.give_up_upgrade();
-                    systemd::stopping("draining");
-                    self.drain(Duration::ZERO);
+                    self.stop();
                 }
                 Event::Asked(Ask::Reload(done)) => {
                     self.administration.reload_asked(done);
@@ -296,18 +322,29 @@ impl Process<'_> {
                     // Before the workers close those that are idle.
                     let open = self.workers.connections_open();
                     if !std::mem::replace(&mut draining, true) {
-                        self.give_up_upgrade();
-                        systemd::stopping("draining");
-                        self.drain(Duration::ZERO);
+                        self.stop();
                     }
                     // Whoever asked may have gone.
                     let _ = done.send(open);
+                }
+                Event::Asked(Ask::Upgrade { done, .. }) if draining => {
+                    let _ = done.send(Err(UpgradeFailure::Draining.to_string()));
+                }
+                Event::Asked(Ask::Upgrade { done, .. }) if self.upgrading.is_some() => {
+                    let _ = done.send(Err(UpgradeFailure::UnderWay.to_string()));
+                }
+                Event::Asked(Ask::Upgrade { program, done }) => {
+                    self.administration.upgrade_asked(done);
+                    self.upgrade(program.map(Program::at));
                 }
                 Event::Asked(Ask::Renew(site, done)) => {
                     let _ = done.send(self.acme.renew(&site));
                 }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
-                Event::Signal(Asked::Upgrade) => self.upgrade(),
+                Event::Signal(Asked::Upgrade) if self.upgrading.is_some() => {
+                    tracing::info!("{}", UpgradeFailure::UnderWay);
+                }
+                Event::Signal(Asked::Upgrade) => self.upgrade(None),
                 Event::Succeeded(Ok(successor)) if draining => tell(successor.process, Signal::TERM),
                 Event::Succeeded(Ok(successor)) => {
                     draining = true;
@@ -369,32 +406,40 @@ impl Process<'_> {
         }
     }
 
-    /// `idle`: how long connections may wait for a last request.
-    fn drain(&mut self, idle: Duration) {
+    /// Drains without anybody who goes on.
+    fn stop(&mut self) {
+        self.give_up_upgrade();
+        systemd::stopping("draining");
+        self.drain(Follows::Nobody);
+    }
+
+    fn drain(&mut self, follows: Follows) {
         self.administration.draining();
+        self.acme.end();
         // Queues that nobody will accept from must close with the workers' sockets.
         self.held.clear();
         let timeout = self.generation.config.drain_timeout;
         let open = self.workers.connections_open();
         tracing::info!(connections = open, ?timeout, "draining: accepting no more");
         let now = Instant::now();
-        self.workers.drain(now + idle.min(timeout / 2), now + timeout);
+        let (idle, queue) = match follows {
+            Follows::Successor => (now + LAST_REQUEST.min(timeout / 2), Queue::Left),
+            Follows::Nobody => (now, Queue::Answered { until: now + LAST_ACCEPTS.min(timeout / 2) }),
+        };
+        self.workers.drain(idle, now + timeout, queue);
     }
 
-    /// Starts the program anew.
-    fn upgrade(&mut self) {
-        if self.upgrading.is_some() {
-            tracing::info!("an upgrade is under way already");
-            return;
-        }
-        let Some(program) = self.program.clone() else {
+    /// Starts the program anew: the one named, or the one that runs.
+    fn upgrade(&mut self, named: Option<Program>) {
+        let Some(running) = self.program.clone() else {
             return self.not_upgraded(&UpgradeFailure::Unavailable);
         };
+        let program = named.unwrap_or(running);
         let held = match clones(&self.held) {
             Ok(held) => held,
             Err(error) => return self.not_upgraded(&UpgradeFailure::Wire(error)),
         };
-        tracing::info!("upgrading: the program is started anew");
+        tracing::info!("upgrading: {program} is started");
         let estate = Estate {
             listeners: held.into_iter().map(Sockets::bequeath).collect(),
             sessions: self.generation.sessions.clone(),
@@ -412,8 +457,8 @@ impl Process<'_> {
         let process = successor.process;
         tracing::info!(process, "upgraded: the new process serves");
         systemd::hand_to(process, "the new process serves, the old one drains");
-        self.administration.handed_over();
-        self.drain(LAST_REQUEST);
+        self.administration.handed_over(process, &successor.version);
+        self.drain(Follows::Successor);
         self.successor = Some(successor);
         if self.reload_asked {
             tell(process, Signal::HUP);
@@ -422,6 +467,7 @@ impl Process<'_> {
 
     fn not_upgraded(&mut self, failure: &UpgradeFailure) {
         tracing::error!("{failure}\nnot upgraded: this process keeps serving");
+        self.administration.not_upgraded(&failure.to_string());
         self.upgrading = None;
         if std::mem::take(&mut self.reload_asked) {
             self.reload();
@@ -429,9 +475,10 @@ impl Process<'_> {
     }
 
     /// Told to stop, this process must not leave another one behind.
-    fn give_up_upgrade(&self) {
+    fn give_up_upgrade(&mut self) {
         if let Some(started) = &self.upgrading {
             tell(started.load(Ordering::Relaxed), Signal::TERM);
+            self.administration.not_upgraded(&UpgradeFailure::Draining.to_string());
         }
     }
 
@@ -463,6 +510,10 @@ impl Process<'_> {
         if generation.config.workers != self.generation.config.workers {
             let workers = self.workers.count();
             tracing::warn!("`workers` changes at the next start only: {workers} workers go on serving");
+        }
+        run_as::warn_of_change(&self.generation.config, &generation.config);
+        if let Err(failure) = pid_file::keep(generation.config.pid_file.as_ref(), &mut self.pid_file) {
+            tracing::error!("{failure}");
         }
         for Bound { scheme, address, .. } in listening.new.iter().map(|sockets| &sockets.bound) {
             tracing::info!("listening on {}://{address}", scheme.as_str());

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::upgrade::Inherited;
+use crate::http::Scheme;
 use crate::net;
 
 /// All workers accept; a reload is over, well or not.
@@ -38,11 +39,12 @@ fn tell(state: &[NotifyState<'_>]) {
     }
 }
 
-/// Sockets of socket activation. Each serves the address it is bound to, if the configuration names that.
+/// Sockets of socket activation. Each serves the address it is bound to, if the configuration names that, and in the scheme
+/// that its name says, if it is one (`FileDescriptorName=http` or `https`).
 ///
 /// To be called once, before anything else opens a descriptor.
 pub(super) fn listeners() -> Vec<Inherited> {
-    let descriptors = match sd_notify::listen_fds() {
+    let descriptors = match sd_notify::listen_fds_with_names(true) {
         Ok(descriptors) => descriptors,
         Err(error) => {
             tracing::warn!(%error, "the sockets of the service manager are not understood");
@@ -50,22 +52,40 @@ pub(super) fn listeners() -> Vec<Inherited> {
         }
     };
     let mut listeners = Vec::new();
-    for socket in net::inherited(descriptors).into_iter().map(TcpListener::from) {
-        match socket.local_addr() {
-            Ok(written) => listeners.push(Inherited { scheme: None, written, sockets: vec![socket] }),
-            Err(_) => tracing::warn!("a socket of the service manager is not one of TCP: it is closed"),
+    for (descriptor, name) in descriptors {
+        // Others are names of units, or what systemd writes where there is none.
+        let scheme = Scheme::parse(name.as_bytes());
+        for socket in net::inherited(std::iter::once(descriptor)).into_iter().map(TcpListener::from) {
+            match socket.local_addr() {
+                Ok(written) => listeners.push(Inherited { scheme, written, sockets: vec![socket] }),
+                Err(_) => {
+                    tracing::warn!(name, "a socket of the service manager is not one of TCP: it is closed");
+                }
+            }
         }
     }
     listeners
 }
 
+/// To be called with the sockets that no address of the configuration has taken.
+pub(super) fn warn_of_unused(sockets: Vec<Inherited>) {
+    for Inherited { scheme, written, .. } in sockets {
+        let place =
+            scheme.map_or("[listen]".to_owned(), |scheme| format!("`{}` of [listen]", scheme.as_str()));
+        tracing::warn!(
+            "nothing listens on {written}, a socket of the service manager: no address of {place} is this one"
+        );
+    }
+}
+
 /// Says in time that the process is alive, for as long as every worker turns its loop. `pulses`: counted up by the
-/// workers; one that has ended keeps its pulse no more.
-pub(super) fn watch(pulses: Vec<Arc<AtomicU64>>) {
+/// workers; one that has ended keeps its pulse no more. `confine`: what the thread does first.
+pub(super) fn watch(pulses: Vec<Arc<AtomicU64>>, confine: impl FnOnce() + Send + 'static) {
     let Some(within) = watchdog() else {
         return;
     };
     let beat = move || {
+        confine();
         let mut seen: Vec<Option<u64>> = vec![None; pulses.len()];
         let mut alive = true;
         loop {

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use super::StartFailure;
 use super::listen::{self, Bound, Sockets};
-use crate::config::Generation;
+use crate::config::{Config, Generation};
 use crate::metrics::Counters;
-use crate::sandbox::Rules;
+use crate::sandbox::{self, Rules, Task};
 use crate::spool::Inlet;
-use crate::worker::{Order, Report, Ring, Worker};
+use crate::worker::{Order, Queue, Report, Ring, Worker};
 
 pub(super) struct Workers(Vec<Running>);
 
@@ -40,7 +40,6 @@ impl Workers {
         report: impl Fn(Report) + Clone + Send + 'static,
     ) -> Result<Workers, StartFailure> {
         let count = inlets.len();
-        let sandbox = generation.config.sandbox;
         let mut workers = Vec::with_capacity(count);
         let hands = listen::deal(sockets, count).into_iter().zip(inlets);
         for (index, (listeners, lines)) in hands.enumerate() {
@@ -57,7 +56,7 @@ impl Workers {
                 generation: generation.clone(),
                 counters: counters.clone(),
                 lines,
-                sandbox: Rules { landlock: sandbox.landlock, seccomp: sandbox.seccomp },
+                sandbox: rules(&generation.config),
                 pulse: pulse.clone(),
                 orders: inbox,
                 wake: woken,
@@ -87,9 +86,9 @@ impl Workers {
 
     /// Has all of them accept no more, and end at the deadline at the latest. `idle`: until when connections without
     /// a request may stay.
-    pub(super) fn drain(&self, idle: Instant, deadline: Instant) {
+    pub(super) fn drain(&self, idle: Instant, deadline: Instant, queue: Queue) {
         for worker in &self.0 {
-            worker.order(Order::Drain { idle, deadline });
+            worker.order(Order::Drain { idle, deadline, queue });
         }
     }
 
@@ -125,6 +124,20 @@ impl Workers {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         tracing::info!("ended: {}", counted.join(" "));
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { landlock: config.sandbox.landlock, seccomp: config.sandbox.seccomp }
+}
+
+/// What a thread that is no worker does first.
+pub(super) fn confining(config: &Config, task: Task) -> impl FnOnce() + Send + 'static {
+    let rules = rules(config);
+    move || {
+        for left in sandbox::confine(task, rules) {
+            tracing::debug!(?task, "this thread is not confined as it should be: {left}");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::rc::Rc;
 
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, Shutdown};
 
 use super::clock::{Clock, Until};
 
@@ -117,9 +117,13 @@ impl Deadlines {
         self.visited.set(now);
     }
 
-    /// Ends the wait of every idle socket, as if its time had come. Walks all sockets: for a drain.
+    /// Ends the wait of every idle socket, as if its time had come. Walks all sockets, with a system call for each that
+    /// is idle: for a drain. One to which something has come waits no more, and is answered.
     pub(super) fn expire_idle(&self) {
         for entry in self.entries.borrow_mut().iter_mut().filter(|entry| entry.idle) {
+            if has_received(entry.fd) {
+                continue;
+            }
             entry.read_expired = true;
             shut(entry.fd, Shutdown::Read);
         }
@@ -237,6 +241,17 @@ fn shut(fd: RawFd, how: Shutdown) {
     let _ = rustix::net::shutdown(fd, how);
 }
 
+/// Whether a receive would get something at once.
+fn has_received(fd: RawFd) -> bool {
+    if fd == CLOSED {
+        return false;
+    }
+    // SAFETY: as in `shut`.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let peeked = rustix::net::recv(fd, &mut [0u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(peeked, Ok((_, 1..)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +305,18 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(!quiet.expired(Half::Read));
+    }
+
+    #[test]
+    fn an_idle_socket_with_something_to_read_is_left_alone() {
+        let deadlines = Deadlines::new(Rc::new(Clock::new()));
+        let sockets: Vec<_> = (0..3).map(|_| UnixStream::pair().unwrap()).collect();
+        let watched: Vec<_> = sockets.iter().map(|(ours, _)| deadlines.watch(ours.as_raw_fd())).collect();
+        watched[..2].iter().for_each(|deadline| deadline.set_idle(true));
+        std::io::Write::write_all(&mut &sockets[0].1, b"GET").unwrap();
+        deadlines.expire_idle();
+        let expired: Vec<_> = watched.iter().map(|deadline| deadline.expired(Half::Read)).collect();
+        assert_eq!(expired, [false, true, false]);
     }
 
     #[test]

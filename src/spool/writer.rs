@@ -71,11 +71,14 @@ impl Inlet {
 }
 
 impl Writer {
-    /// Starts the thread, with an inlet for each worker.
+    /// Starts the thread, with an inlet for each worker. `confine`: what it does first.
     ///
     /// # Errors
     /// Those of thread creation.
-    pub fn start(workers: usize) -> io::Result<(Writer, Vec<Inlet>)> {
+    pub fn start(
+        workers: usize,
+        confine: impl FnOnce() + Send + 'static,
+    ) -> io::Result<(Writer, Vec<Inlet>)> {
         let shared = Arc::new(Shared::default());
         let mut inlets = Vec::with_capacity(workers);
         let mut queues = Vec::with_capacity(workers);
@@ -86,9 +89,10 @@ impl Writer {
             queues.push((filled, back));
         }
         let of_thread = shared.clone();
-        let handle = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write(&of_thread, &queues))?;
+        let handle = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            confine();
+            write(&of_thread, &queues);
+        })?;
         let thread = handle.thread().clone();
         // Set once, here.
         let _ = shared.thread.set(thread.clone());
@@ -117,8 +121,11 @@ impl Writer {
         self.shared.ending.store(true, Ordering::Release);
         self.thread.unpark();
         let since = Instant::now();
+        // Seldom longer than the first; a slow log is not asked a thousand times.
+        let mut pause = Duration::from_millis(1);
         while !self.handle.is_finished() && since.elapsed() < LAST_WRITES {
-            std::thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
 }

@@ -243,7 +243,7 @@ impl Binding {
     }
 
     /// As another process had it.
-    pub(super) fn from_bytes(bytes: [u8; 16]) -> Binding {
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Binding {
         Binding(bytes)
     }
 }

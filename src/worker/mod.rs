@@ -30,7 +30,7 @@ use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
 use crate::metrics::Counters;
 use crate::net::{Local, TICK};
-use crate::sandbox::{self, Rules};
+use crate::sandbox::{self, Rules, Task};
 use crate::spool::Inlet;
 
 pub use runtime::Ring;
@@ -71,8 +71,22 @@ pub enum Order {
     Install { generation: Arc<Generation>, add: Vec<Listener>, remove: Vec<(Scheme, SocketAddr)> },
     /// Accept no more, finish what runs; connections that wait for a request may do so until `idle`. End at the
     /// deadline.
-    Drain { idle: Instant, deadline: Instant },
+    Drain { idle: Instant, deadline: Instant, queue: Queue },
 }
+
+/// What becomes of the connections that wait in the queue of a listener that is accepted from no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// Another process accepts them.
+    Left,
+    /// They are accepted and answered, those that could be by this moment. Closed with the listener, they would be
+    /// reset.
+    Answered { until: Instant },
+}
+
+/// How long a listener that a reload has taken out accepts what is in its queue: that matters only when the worker is
+/// full.
+const QUEUE_ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a worker tells `control`.
 #[derive(Debug)]
@@ -134,7 +148,7 @@ impl Worker {
             set.set(core);
             rustix::thread::sched_setaffinity(None, &set)?;
         }
-        for left in sandbox::confine_worker(self.sandbox) {
+        for left in sandbox::confine(Task::Worker, self.sandbox) {
             tracing::warn!(worker = self.index, "this worker is not confined as it should be: {left}");
         }
         let local = Local::new();
@@ -148,21 +162,22 @@ impl Worker {
         report(Report::Started { worker: self.index, ring, failed });
 
         let mut wake = wake_stream(self.wake, ring)?;
-        let (idle, deadline) = loop {
+        let (idle, deadline, queue) = loop {
             match next_order(&mut wake, &self.orders).await {
                 Some(Order::Install { generation, add, remove }) => {
                     service.install(generation.clone());
-                    accepting.stop(|listener| remove.contains(listener));
+                    let queue = Queue::Answered { until: Instant::now() + QUEUE_ANSWERED_WITHIN };
+                    accepting.stop(|listener| remove.contains(listener), queue);
                     accepting.update(&generation);
                     accepting.start(add, &generation)?;
                     report(Report::Installed { worker: self.index, generation: generation.number });
                 }
-                Some(Order::Drain { idle, deadline }) => break (idle, deadline),
-                None => break (Instant::now(), Instant::now()),
+                Some(Order::Drain { idle, deadline, queue }) => break (idle, deadline, queue),
+                None => break (Instant::now(), Instant::now(), Queue::Left),
             }
         };
-        let stopped = accepting.stop(|_| true);
         service.drain();
+        let stopped = accepting.stop(|_| true, queue);
         let mut waiting = true;
         let mut quiet = false;
         loop {
@@ -213,11 +228,11 @@ impl Accepting {
     }
 
     /// Stops the listeners that are `meant`; they close when their accepts have been taken back.
-    fn stop(&mut self, meant: impl Fn(&(Scheme, SocketAddr)) -> bool) -> Vec<accept::Stop> {
+    fn stop(&mut self, meant: impl Fn(&(Scheme, SocketAddr)) -> bool, queue: Queue) -> Vec<accept::Stop> {
         let stopped = self.listeners.extract_if(.., |(key, ..)| meant(key));
         let stopped: Vec<_> = stopped.map(|(_, stop, _)| stop).collect();
         for stop in &stopped {
-            stop.now();
+            stop.now(queue);
         }
         stopped
     }

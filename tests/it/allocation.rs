@@ -330,7 +330,7 @@ fn a_request_is_counted_and_logged_without_allocating() {
     use portcullis::metrics::{Counters, Ended, Table};
     use portcullis::spool::{self, Lines, Log, Writer};
 
-    let (writer, mut inlets) = Writer::start(1).expect("a thread");
+    let (writer, mut inlets) = Writer::start(1, || {}).expect("a thread");
     writer.set_bound(1 << 20);
     let lines = Lines::new(inlets.pop().expect("one worker"));
     let counters = Counters::default();

@@ -131,6 +131,86 @@ fn workers_without_connections_close_their_listeners_while_another_drains() {
     assert!(server.wait_for_end().success());
 }
 
+/// Clients in the queue, whose request has come.
+fn queued(server: &Server, count: usize) -> Vec<Client> {
+    let clients = (0..count).map(|_| {
+        let mut client = Client::http(server.http());
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        client
+    });
+    clients.collect()
+}
+
+/// As many clients as a full worker takes: one, and those of its accepts that were under way. All are held at the site
+/// server.
+fn filling(server: &Server, upstream: &Upstream) -> Vec<Client> {
+    let mut busy: Vec<_> = (0..8).map(|_| Client::http(server.http())).collect();
+    for client in &mut busy {
+        client.send("GET /held HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    wait_until("all at the site server", || upstream.requests().len() == 8);
+    busy
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_full_worker_is_answered_before_it_closes() {
+    let (upstream, release) = holding();
+    let setup = Setup::new(&any_site(&upstream)).drain_timeout("60s").table("limits", "connections = 1");
+    let mut server = setup.start();
+    let mut busy = filling(&server, &upstream);
+    let mut waiting = queued(&server, 20);
+    server.signal(Signal::TERM);
+    server.wait_for_line("draining");
+    for _ in &busy {
+        release.send(()).expect("it waits");
+    }
+    for client in &mut busy {
+        assert_eq!(client.response().text(), "answered");
+        assert_eq!(client.end(), End::Clean);
+    }
+    for client in &mut waiting {
+        let response = client.response();
+        assert_eq!(response.text(), "answered");
+        assert!(response.closes());
+        assert_eq!(client.end(), End::Clean);
+    }
+    assert!(server.wait_for_end().success());
+    assert_eq!(server.total("requests"), 28);
+}
+
+#[test]
+fn what_comes_just_before_a_stop_is_answered() {
+    let upstream = Upstream::saying("answered");
+    with_one_worker_and_two(|workers| {
+        let mut server = Setup::new(&any_site(&upstream)).workers(workers).start();
+        // It finds the signal and all of these at once.
+        server.signal(Signal::STOP);
+        let mut clients = queued(&server, 60);
+        server.signal(Signal::TERM);
+        server.signal(Signal::CONT);
+        for client in &mut clients {
+            let response = client.response();
+            assert_eq!(response.text(), "answered");
+            assert!(response.closes() || client.end() == End::Clean);
+        }
+        assert!(server.wait_for_end().success());
+    });
+}
+
+#[test]
+fn a_queue_that_cannot_be_answered_in_time_closes_all_the_same() {
+    let (upstream, _release) = holding();
+    let setup = Setup::new(&any_site(&upstream)).drain_timeout("1s").table("limits", "connections = 1");
+    let mut server = setup.start();
+    let _busy = filling(&server, &upstream);
+    let mut waiting = queued(&server, 5);
+    server.signal(Signal::TERM);
+    assert!(server.wait_for_end().success());
+    for client in &mut waiting {
+        assert!(client.try_response_to("GET").is_err());
+    }
+}
+
 #[test]
 fn the_drain_timeout_cuts_what_does_not_end() {
     let (upstream, _release) = holding();

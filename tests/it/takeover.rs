@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,9 +15,17 @@ use rustls::HandshakeKind;
 use crate::harness::{Client, PROGRAM, Server, Setup, Tls, Upstream, any_site, run_to_end, wait_until};
 
 /// A process that took over from one under test: nobody else would end it.
-struct Successor(Pid);
+pub struct Successor(Pid);
 
 impl Successor {
+    pub fn numbered(process: i32) -> Successor {
+        Successor(Pid::from_raw(process).expect("not zero"))
+    }
+
+    pub fn process(&self) -> u32 {
+        self.0.as_raw_nonzero().get() as u32
+    }
+
     /// Has the process that serves upgraded, and waits for the `nth` one that serves in its place.
     #[track_caller]
     fn of(server: &mut Server, process: Pid, nth: usize) -> Successor {
@@ -63,14 +71,14 @@ fn own(server: &Server) -> Pid {
 }
 
 /// Clients that make connection after connection, and some that keep theirs as long as they may.
-struct Load {
+pub struct Load {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     clients: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Load {
-    fn on(http: SocketAddr, https: SocketAddr) -> Load {
+    pub fn on(http: SocketAddr, https: SocketAddr) -> Load {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let clients = (0..8).map(|number| {
             let (stop, done) = (stop.clone(), done.clone());
@@ -95,7 +103,7 @@ impl Load {
         Load { clients: clients.collect(), stop, done }
     }
 
-    fn more(&self, count: usize) {
+    pub fn more(&self, count: usize) {
         let until = self.done.load(Ordering::Relaxed) + count;
         wait_until("requests are answered", || {
             self.done.load(Ordering::Relaxed) >= until
@@ -104,7 +112,7 @@ impl Load {
     }
 
     #[track_caller]
-    fn end(self) {
+    pub fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().expect("no request fails");
@@ -233,6 +241,61 @@ fn sockets_of_the_service_manager_are_used() {
     for _ in 0..20 {
         assert_eq!(Client::http(address).get("a.test", "/").text(), "ok");
     }
+}
+
+/// The same socket under a number that a program started from here finds open.
+fn inheritable(socket: &TcpListener) -> OwnedFd {
+    let high = rustix::io::fcntl_dupfd_cloexec(socket, 200).expect("a descriptor");
+    rustix::io::fcntl_setfd(&high, rustix::io::FdFlags::empty()).expect("an open socket");
+    high
+}
+
+#[test]
+fn a_socket_with_a_name_serves_its_scheme_alone() {
+    let upstream = Upstream::saying("ok");
+    let sockets: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    let address = |place: usize| sockets[place].local_addr().expect("bound");
+    let high: Vec<_> = sockets.iter().map(inheritable).collect();
+    let number = |place: usize| high[place].as_raw_fd();
+    let setup = |names: &str| {
+        let script = format!(
+            "exec 3<&{} 4<&{} 5<&{}; LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES={names} exec \"$0\" \"$@\"",
+            number(0),
+            number(1),
+            number(2)
+        );
+        let listen = format!("http = [\"{}\"], https = [\"{}\"]", address(0), address(1));
+        Setup::new(&any_site(&upstream)).listen(&listen).under(&["bash", "-c", &script])
+    };
+    // The third has no address in the configuration.
+    let mut server = setup("http:https:https").start();
+    assert_eq!(Client::http(address(0)).get("a.test", "/").text(), "ok");
+    assert_eq!(Client::https(address(1), "a.test").get("a.test", "/").text(), "ok");
+    let line = server.wait_for_line("nothing listens on");
+    assert!(line.contains(&address(2).to_string()) && line.contains("`https` of [listen]"), "{line}");
+    server.stop();
+    // Where names say otherwise the addresses are opened anew, and they are taken.
+    let refused = setup("https:http:x.socket").run_to_end();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains(&format!("cannot listen on {}", address(0))), "{text}");
+}
+
+#[test]
+fn the_number_of_the_process_that_serves_is_in_its_file() {
+    let upstream = Upstream::saying("ok");
+    let setup = Setup::new(&any_site(&upstream)).top("pid_file = \"run/portcullis.pid\"");
+    let mut server = setup.start();
+    let file = server.setup().directory().join("run/portcullis.pid");
+    let number =
+        |file: &std::path::Path| -> Option<i32> { std::fs::read_to_string(file).ok()?.trim().parse().ok() };
+    let own = own(&server);
+    assert_eq!(number(&file), Some(own.as_raw_nonzero().get()));
+    let next = Successor::of(&mut server, own, 1);
+    assert!(server.wait_for_end_of_process().success());
+    assert_eq!(number(&file), Some(next.process() as i32));
+    drop(next);
+    assert!(!file.exists());
 }
 
 #[test]

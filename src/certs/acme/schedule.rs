@@ -8,7 +8,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use instant_acme::{CertificateIdentifier, Error};
 use rustls::crypto::CryptoProvider;
@@ -43,7 +44,11 @@ const WINDOW_AGAIN: u64 = 6 * 3_600;
 pub struct Acme {
     said: UnboundedSender<Said>,
     seen: AcmeSeen,
+    thread: JoinHandle<()>,
 }
+
+/// How long the end of the thread is waited for. It comes at once, but for a program that sets records just then.
+const END: Duration = Duration::from_millis(500);
 
 pub(super) enum Said {
     Install(Vec<AcmeSite>, Vec<OnDemandSite>, Option<StoreSettings>),
@@ -88,7 +93,7 @@ impl Acme {
         };
         let (mine, told) = (said.downgrade(), seen.clone());
         demand.open(state_directory, said.downgrade());
-        std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("acme".to_owned()).spawn(move || {
             let schedule = Schedule {
                 means: Rc::new(means),
                 said: mine,
@@ -102,7 +107,17 @@ impl Acme {
             };
             runtime.block_on(LocalSet::new().run_until(schedule.run(inbox)));
         })?;
-        Ok(Acme { said, seen })
+        Ok(Acme { said, seen, thread })
+    }
+
+    /// Ends the thread, and returns when it touches the state directory no more.
+    pub fn end(self) {
+        let Acme { said, thread, .. } = self;
+        drop(said);
+        let since = Instant::now();
+        while !thread.is_finished() && since.elapsed() < END {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// From here on these certificates are wanted, and no others, and shared by way of `store`. Orders under way go on.

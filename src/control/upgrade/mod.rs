@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::net;
+use crate::sandbox;
 use crate::tls::{self, Sessions};
 
 pub use predecessor::Predecessor;
@@ -54,11 +55,23 @@ impl Program {
     pub fn running() -> io::Result<Program> {
         Ok(Program { path: std::env::current_exe()? })
     }
+
+    pub(super) fn at(path: PathBuf) -> Program {
+        Program { path }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
+    }
 }
 
 /// A process that accepts in place of this one, as soon as it is told that this one has stopped.
 pub(super) struct Successor {
     pub(super) process: u32,
+    /// Of the program.
+    pub(super) version: String,
     stream: UnixStream,
 }
 
@@ -85,6 +98,8 @@ pub enum UpgradeFailure {
     Unavailable,
     /// The process is about to end.
     Draining,
+    /// Another was asked for before.
+    UnderWay,
 }
 
 impl fmt::Display for UpgradeFailure {
@@ -95,7 +110,7 @@ impl fmt::Display for UpgradeFailure {
             UpgradeFailure::Ended(Some(status)) => {
                 write!(
                     f,
-                    "the new process ended with status {status} before it could serve; see its lines above"
+                    "the new process ended with status {status} before it could serve; see its lines in the log"
                 )
             }
             UpgradeFailure::Ended(None) => f.write_str("the new process was killed before it could serve"),
@@ -106,6 +121,7 @@ impl fmt::Display for UpgradeFailure {
             UpgradeFailure::Wire(error) => write!(f, "the new process is not understood: {error}"),
             UpgradeFailure::Unavailable => f.write_str("the demo cannot be upgraded"),
             UpgradeFailure::Draining => f.write_str("the process is draining"),
+            UpgradeFailure::UnderWay => f.write_str("an upgrade is under way already"),
         }
     }
 }
@@ -131,7 +147,7 @@ pub(super) fn start(
         let succeeded = spawn(&program).and_then(|(mut child, stream)| {
             started.store(child.id(), Ordering::Relaxed);
             match hand_over(&stream, &estate) {
-                Ok(()) => Ok(Successor { process: child.id(), stream }),
+                Ok(version) => Ok(Successor { process: child.id(), version, stream }),
                 Err(failure) => Err(ended(&mut child, failure)),
             }
         });
@@ -152,18 +168,23 @@ fn spawn(program: &Program) -> Result<(Child, UnixStream), UpgradeFailure> {
     }
     command.env(VARIABLE, "1");
     net::keep_descriptors(&mut command);
+    // On this thread, which ends with the upgrade: programs that others start do not get this right.
+    if let Err(error) = sandbox::pass_ports_on() {
+        tracing::warn!(%error, "the new process cannot open ports below 1024 that this one does not have");
+    }
     let child = command.spawn().map_err(|error| UpgradeFailure::Start(program.path.clone(), error))?;
     Ok((child, ours))
 }
 
-fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<(), UpgradeFailure> {
+/// The version of the new program.
+fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<String, UpgradeFailure> {
     let within =
         |time| stream.set_read_timeout(Some(time)).and(stream.set_write_timeout(Some(ANSWERED_WITHIN)));
     within(VERIFIED_WITHIN).map_err(UpgradeFailure::Wire)?;
     let listeners = estate.listeners.iter().try_for_each(|listener| listener.send(stream));
     let begun = listeners.and_then(|()| wire::send(stream, Kind::Begin, b""));
     begun.map_err(UpgradeFailure::Wire)?;
-    expect(stream, Kind::Verified)?;
+    let version = expect(stream, Kind::Verified)?;
     within(ANSWERED_WITHIN).map_err(UpgradeFailure::Wire)?;
     let mut sent = Ok(());
     tls::export_sessions(&estate.sessions, |chunk| {
@@ -171,15 +192,16 @@ fn hand_over(stream: &UnixStream, estate: &Estate) -> Result<(), UpgradeFailure>
         sent.is_ok()
     });
     sent.and_then(|()| wire::send(stream, Kind::Begin, b"")).map_err(UpgradeFailure::Wire)?;
-    expect(stream, Kind::Serving)
+    expect(stream, Kind::Serving)?;
+    Ok(version)
 }
 
-fn expect(stream: &UnixStream, kind: Kind) -> Result<(), UpgradeFailure> {
+/// What comes along with a frame of this kind, which must be the next one.
+fn expect(stream: &UnixStream, kind: Kind) -> Result<String, UpgradeFailure> {
+    let text = |payload: &[u8]| String::from_utf8_lossy(payload).into_owned();
     match wire::receive(stream) {
-        Ok(frame) if frame.kind == kind => Ok(()),
-        Ok(Frame { kind: Kind::Failed, payload, .. }) => {
-            Err(UpgradeFailure::Refused(String::from_utf8_lossy(&payload).into_owned()))
-        }
+        Ok(frame) if frame.kind == kind => Ok(text(&frame.payload)),
+        Ok(Frame { kind: Kind::Failed, payload, .. }) => Err(UpgradeFailure::Refused(text(&payload))),
         Ok(_) => Err(UpgradeFailure::Wire(io::ErrorKind::InvalidData.into())),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             Err(UpgradeFailure::Late)
@@ -199,5 +221,61 @@ fn ended(child: &mut Child, failure: UpgradeFailure) -> UpgradeFailure {
     match child.wait() {
         Ok(status) if gone => UpgradeFailure::Ended(status.code()),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tls::{Binding, CacheLimits, Clock, Moment, SessionCache};
+
+    const NOW: Moment = Moment { monotonic: 1_000_000, unix: 1_700_000_000_000 };
+    const SESSIONS: u32 = 20_000;
+
+    fn sessions() -> (Arc<SessionCache>, Sessions) {
+        let limits = CacheLimits::new(SESSIONS as usize, Duration::from_secs(300));
+        let cache = Arc::new(SessionCache::new(limits));
+        let clock: Arc<dyn Clock> = Arc::new(|| NOW);
+        (cache.clone(), Sessions::Cache { cache, clock })
+    }
+
+    /// As many as there are by default, each as large as one of TLS 1.3 with its certificate's site.
+    #[test]
+    fn a_full_cache_goes_along_within_seconds() {
+        let binding = Binding::from_bytes([7; 16]);
+        let (old, estate) = sessions();
+        let id = |number: u32| {
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            id[28..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_le_bytes());
+            id
+        };
+        for number in 0..SESSIONS {
+            assert!(old.put(&id(number), binding, NOW.monotonic, vec![number as u8; 300], NOW.monotonic));
+        }
+        let (ours, theirs) = UnixStream::pair().expect("sockets");
+        let (new, taken) = sessions();
+        let began = Instant::now();
+        let successor = std::thread::spawn(move || {
+            let predecessor = Predecessor::over(theirs);
+            let taken = predecessor.verified(&taken).expect("the old process says all");
+            predecessor.serving();
+            taken
+        });
+        let estate = Estate { listeners: Vec::new(), sessions: estate };
+        let version = hand_over(&ours, &estate).expect("the new process serves");
+        let took = began.elapsed();
+        drop(ours);
+        assert_eq!(successor.join().expect("no panic"), SESSIONS as usize);
+        assert_eq!(version, env!("CARGO_PKG_VERSION"));
+        // A shard that is fuller than others may have let one go, in the old process or in the new one.
+        let sizes = (old.statistics().size, new.statistics().size);
+        assert_eq!(sizes, (SESSIONS as usize, SESSIONS as usize));
+        assert_eq!(new.get(&id(SESSIONS - 1), binding, NOW.monotonic), Some(vec![(SESSIONS - 1) as u8; 300]));
+        // Some tens of milliseconds, in a build without optimization.
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        println!("{SESSIONS} sessions went along in {took:?}");
     }
 }

@@ -8,8 +8,7 @@ use rustix::net::sockopt;
 
 use super::wire::{self, Frame, Inherited, Kind};
 use super::{ANSWERED_WITHIN, VARIABLE};
-use crate::config::Generation;
-use crate::tls;
+use crate::tls::{self, Sessions};
 
 /// The process that serves until this one does.
 pub struct Predecessor {
@@ -43,21 +42,28 @@ impl Predecessor {
         }
     }
 
+    /// Without listeners.
+    #[cfg(test)]
+    pub(super) fn over(stream: UnixStream) -> Predecessor {
+        assert_eq!(wire::receive(&stream).expect("a frame").kind, Kind::Begin);
+        Predecessor { stream, listeners: Vec::new() }
+    }
+
     pub(in crate::control) fn take_listeners(&mut self) -> Vec<Inherited> {
         std::mem::take(&mut self.listeners)
     }
 
-    /// Says that this generation can serve, and takes up the sessions of the old process; how many.
+    /// Says that there is a generation that can serve, and takes up the sessions of the old process into its own; how many.
     ///
     /// # Errors
     /// When the old process has gone: it ends without this one taking over.
-    pub(in crate::control) fn verified(&self, generation: &Generation) -> io::Result<usize> {
-        wire::send(&self.stream, Kind::Verified, b"")?;
+    pub(in crate::control) fn verified(&self, sessions: &Sessions) -> io::Result<usize> {
+        wire::send(&self.stream, Kind::Verified, env!("CARGO_PKG_VERSION").as_bytes())?;
         let mut taken = 0;
         loop {
             let Frame { kind, payload, .. } = wire::receive(&self.stream)?;
             match kind {
-                Kind::Sessions => taken += tls::import_sessions(&generation.sessions, &payload),
+                Kind::Sessions => taken += tls::import_sessions(sessions, &payload),
                 Kind::Begin => return Ok(taken),
                 _ => return Err(io::ErrorKind::InvalidData.into()),
             }

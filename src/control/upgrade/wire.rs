@@ -5,7 +5,7 @@
 //!
 //! old                                   new
 //! Listener × n, Begin ─────────────────▶        sockets
-//!                     ◀───────────────── Verified   its generation can serve
+//!                     ◀───────────────── Verified   its generation can serve; with its version
 //! Sessions × n, Begin ─────────────────▶
 //!                     ◀───────────────── Serving    all its workers run
 //! Gone ────────────────────────────────▶        the old one accepts no more, the new one begins

@@ -210,6 +210,12 @@ impl Setup {
     /// Runs a program that is expected to end by itself.
     #[track_caller]
     pub fn run_to_end(self) -> Output {
+        self.run_to_end_in_place()
+    }
+
+    /// The same, and its files stay for more.
+    #[track_caller]
+    pub fn run_to_end_in_place(&self) -> Output {
         run_to_end(&mut self.command())
     }
 
