@@ -17,7 +17,7 @@ use super::{LiveSettings, Visitor};
 use super::{handshake, http1, http2, proxy_header};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
-use crate::limits::Counted;
+use crate::limits::{Counted, Pace};
 use crate::metrics::Counters;
 use crate::net::{Local, Socket, Stream};
 use crate::proxy::Proxy;
@@ -100,6 +100,12 @@ impl Service {
 
     pub(super) fn timeouts(&self) -> Timeouts {
         self.serving.borrow().generation.config.timeouts
+    }
+
+    /// The patience with a client that there is at the beginning of a body.
+    pub(super) fn pace(&self) -> Pace {
+        let config = &self.serving.borrow().generation.config;
+        Pace::new(config.limits.body_rate_min, config.timeouts.body_idle)
     }
 
     /// Whether accepting must wait until a connection ends.

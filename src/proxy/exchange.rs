@@ -125,7 +125,7 @@ impl Proxy {
                 Err(Stopped::Cut(cut)) => {
                     match cut {
                         Cut::Upstream => self.counters.upstream_failures.add(1),
-                        Cut::Downstream => self.counters.requests_abandoned.add(1),
+                        Cut::Downstream | Cut::TooSlow => self.counters.requests_abandoned.add(1),
                     }
                     return Ended::Cut(cut);
                 }
@@ -350,6 +350,7 @@ fn body_failed(failure: BodyFailure, answered: bool) -> Stopped {
         _ if answered => Stopped::Cut(Cut::Downstream),
         BodyFailure::Gone => Stopped::Cut(Cut::Downstream),
         BodyFailure::TimedOut => Stopped::Unanswered(Failure::BodyTimedOut),
+        BodyFailure::TooSlow => Stopped::Unanswered(Failure::BodyTooSlow),
         BodyFailure::TooLarge => Stopped::Unanswered(Failure::BodyTooLarge),
         BodyFailure::Malformed => Stopped::Unanswered(Failure::BodyMalformed),
     }

@@ -35,11 +35,12 @@ pub use upload::{append_chunk, frame_chunk};
 /// Where the octets of a request body come from.
 #[expect(async_fn_in_trait, reason = "implemented and used on one thread: nothing is `Send` here")]
 pub trait RequestBody {
-    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`.
+    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`. `answered`: the
+    /// response has begun, and the body is one side of a conversation, which may be as slow as it likes.
     ///
     /// # Errors
     /// Why the rest of the body will not come.
-    async fn read(&mut self, into: &mut Buffer) -> Result<BodyRead, BodyFailure>;
+    async fn read(&mut self, into: &mut Buffer, answered: bool) -> Result<BodyRead, BodyFailure>;
 
     /// Octets that are still to come, when that is known.
     fn remaining(&self) -> Option<u64>;
@@ -61,6 +62,8 @@ pub enum BodyFailure {
     /// The client has gone.
     Gone,
     TimedOut,
+    /// It comes more slowly than a client may be.
+    TooSlow,
     /// Larger than the site allows.
     TooLarge,
     /// Its framing is broken.
@@ -82,7 +85,7 @@ pub trait Responder {
     /// Sends all of it and leaves the buffer empty. `last`: the response ends here.
     ///
     /// # Errors
-    /// Those of the client's connection: it is of no more use.
+    /// Those of the client's connection: it is of no more use. `TimedOut`: it took too little for too long.
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()>;
 
     /// Ends when the client has gone, so that nobody waits for the response any more; asked only when the whole request
@@ -122,6 +125,7 @@ pub enum Failure {
     BadResponse,
     ResponseTimedOut,
     BodyTimedOut,
+    BodyTooSlow,
     BodyTooLarge,
     BodyMalformed,
 }
@@ -133,7 +137,7 @@ impl Failure {
             Failure::NoUpstream | Failure::UpstreamTls | Failure::ClosedEarly | Failure::BadResponse => 502,
             Failure::AllDown => 503,
             Failure::ConnectTimedOut | Failure::ResponseTimedOut => 504,
-            Failure::BodyTimedOut => 408,
+            Failure::BodyTimedOut | Failure::BodyTooSlow => 408,
             Failure::BodyTooLarge => 413,
             Failure::BodyMalformed => 400,
         }
@@ -150,6 +154,7 @@ impl Failure {
             Failure::BadResponse => "upstream_bad_response",
             Failure::ResponseTimedOut => "upstream_timed_out",
             Failure::BodyTimedOut => "body_timed_out",
+            Failure::BodyTooSlow => "body_too_slow",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BodyMalformed => "body_malformed",
         }
@@ -165,6 +170,8 @@ impl Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     Downstream,
+    /// The client took too little of it for too long.
+    TooSlow,
     Upstream,
 }
 
@@ -173,6 +180,7 @@ impl Cut {
     pub fn reason(self) -> &'static str {
         match self {
             Cut::Downstream => "client_gone",
+            Cut::TooSlow => "client_too_slow",
             Cut::Upstream => "upstream_cut",
         }
     }

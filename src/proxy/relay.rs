@@ -107,7 +107,7 @@ impl Proxy {
                 self.counters.bytes_sent.add(buffer.len() as u64);
                 add(&exchange.account.response_bytes, buffer.len());
                 let sent = responder.send(&mut buffer, part.end).await;
-                sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+                sent.map_err(|error| not_taken(&error))?;
             }
             if part.end {
                 let reuse = if part.leftover { Reuse::Close } else { begun.reuse };
@@ -220,7 +220,7 @@ impl Proxy {
                         }
                         if !bytes.is_empty() {
                             let sent = responder.send(&mut bytes, false).await;
-                            sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+                            sent.map_err(|error| not_taken(&error))?;
                         }
                     }
                 }
@@ -322,6 +322,11 @@ impl Proxy {
             *buffer = large;
         }
     }
+}
+
+/// Why the client took no more.
+fn not_taken(error: &io::Error) -> Stopped {
+    Stopped::Cut(if error.kind() == io::ErrorKind::TimedOut { Cut::TooSlow } else { Cut::Downstream })
 }
 
 /// Decodes what was received into body octets and frames them for the client; `None`: broken framing.

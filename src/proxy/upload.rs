@@ -37,7 +37,7 @@ pub(super) async fn upload<B: RequestBody>(
             body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
         let mut buffer = if small { local.buffers.small() } else { local.buffers.large() };
         buffer.reset(CHUNK_HEAD_BYTES_MAX, TAILROOM);
-        let read = match body.read(&mut buffer).await {
+        let read = match body.read(&mut buffer, state.answered.get()).await {
             Ok(read) => read,
             Err(failure) => return Uploaded::Failed(failure),
         };
@@ -50,7 +50,10 @@ pub(super) async fn upload<B: RequestBody>(
         if !buffer.is_empty() && upstream.send(&mut buffer, || local.clock.after(idle)).await.is_err() {
             return Uploaded::Refused;
         }
-        if !state.answered.get() {
+        if state.answered.get() {
+            // A response beside its request may be silent for as long as the request is not.
+            upstream.extend_read(local.clock.after(idle));
+        } else {
             let until = local.clock.after(response_head);
             state.head_until.set(Some(until));
             upstream.extend_read(until);

@@ -17,6 +17,7 @@ use crate::downstream::service::Service;
 use crate::http::field::FieldSink;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{ResponseHead, declared_length, each_response_field};
+use crate::limits::Pace;
 use crate::net::Buffer;
 use crate::proxy::Responder;
 
@@ -51,6 +52,7 @@ pub(super) struct Http2Responder<'a> {
     pub(super) locations: Option<Locations<'a>>,
     pub(super) scheme: Scheme,
     pub(super) idle: Duration,
+    pub(super) pace: Pace,
     // A head that leaves with the first of the body.
     pub(super) head: Option<Response<()>>,
     pub(super) trailers: Option<HeaderMap>,
@@ -104,7 +106,7 @@ impl Responder for Http2Responder<'_> {
             })?;
             self.with_body(|body| body.send_data(std::mem::take(bytes), ends && fits))?;
             if !(last && fits) {
-                self.room().await?;
+                self.room(length).await?;
                 if ends {
                     self.with_body(|body| body.send_data(Buffer::default(), true))?;
                 }
@@ -142,9 +144,11 @@ impl Http2Responder<'_> {
         Ok(())
     }
 
-    /// Waits until the client's window has a place for more than what was given before.
-    async fn room(&self) -> io::Result<()> {
-        let room = within(&self.service.local, self.idle, |context| {
+    /// Waits until the client's window has a place for more than what was given before: so many octets at last.
+    async fn room(&mut self, length: usize) -> io::Result<()> {
+        let clock = &self.service.local.clock;
+        let (patience, since_ms) = (self.pace.allows(length).min(self.idle), clock.now_ms());
+        let room = within(&self.service.local, patience, |context| {
             let mut sending = self.sending.borrow_mut();
             let Sending::Body(body) = &mut *sending else {
                 return Poll::Ready(false);
@@ -162,7 +166,9 @@ impl Http2Responder<'_> {
                 }
             }
         });
-        match room.await {
+        let room = room.await;
+        self.pace.moved(clock.now_ms() - since_ms, length);
+        match room {
             Some(true) => Ok(()),
             Some(false) => Err(io::ErrorKind::BrokenPipe.into()),
             None => Err(io::ErrorKind::TimedOut.into()),

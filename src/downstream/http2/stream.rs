@@ -25,6 +25,7 @@ use crate::downstream::record::{Came, Decided, Record};
 use crate::downstream::service::Service;
 use crate::http::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme};
 use crate::http1::{BadRequest, Flaw, RequestKind, header_slots, parse_response, request_from_http2};
+use crate::limits::Pace;
 use crate::net::Buffer;
 use crate::proxy::{Cut, Ended, Exchange, Failure, First, Responder as _, first};
 use crate::upstream::Connection;
@@ -173,6 +174,7 @@ async fn forward(
                 locations: None,
                 scheme,
                 idle,
+                pace: Pace::new(0, idle),
                 head,
                 trailers: None,
             };
@@ -217,6 +219,7 @@ async fn exchange<'a>(
         )),
         scheme: forward.scheme,
         idle,
+        pace: service.pace(),
         head: None,
         trailers: None,
     };
@@ -234,7 +237,7 @@ async fn exchange<'a>(
         _ => None,
     };
     let ours = (&service.local, &*service.counters);
-    let mut body = Http2Body::new(stream, ours, idle, length, site.request_body_bytes_max);
+    let mut body = Http2Body::new(stream, ours, (idle, service.pace()), length, site.request_body_bytes_max);
     let rest = (!forward.body.is_empty()).then_some(&mut body);
     match service.proxy.exchange(&exchange, request, rest, &mut responder).await {
         Ended::Answered { .. } => {
@@ -264,6 +267,7 @@ async fn answer(service: &Service, sending: &RefCell<Sending>, scheme: Scheme, m
         locations: None,
         scheme,
         idle,
+        pace: service.pace(),
         head: None,
         trailers: None,
     };
