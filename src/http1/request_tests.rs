@@ -502,6 +502,8 @@ fn an_upgrade_counts_when_connection_says_so() {
         "Connection: Upgrade\r\nUpgrade: TLS/1.0",
         "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c",
         "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked",
     ] {
         assert_eq!(upgrade(fields), None, "{fields}");
     }
