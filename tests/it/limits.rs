@@ -210,3 +210,34 @@ fn plain_http_on_the_https_port_and_tls_on_the_http_port_do_no_harm() {
     assert_eq!(client.response().status(), 400);
     assert_eq!(Client::http(server.http()).get("a.test", "/").text(), "ok");
 }
+
+#[test]
+fn responses_larger_than_allowed_are_bad_gateways() {
+    let upstream = Upstream::script(|peer| {
+        while let Some(request) = peer.request()? {
+            let fields = match request.target() {
+                "/large" => format!("X-Large: {}\r\n", "x".repeat(5_000)),
+                "/many" => (0..20).map(|number| format!("X-{number}: x\r\n")).collect(),
+                "/fits" => format!("X-Large: {}\r\n", "x".repeat(3_900)),
+                _ => (0..19).map(|number| format!("X-{number}: x\r\n")).collect(),
+            };
+            peer.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok").as_bytes())?;
+        }
+        Ok(())
+    });
+    let mut server = Setup::new(&any_site(&upstream))
+        .limits("response_head_bytes = \"4KiB\", response_headers = 20")
+        .start();
+    for mut client in both(&server) {
+        for (target, status) in [("/large", 502), ("/fits", 200), ("/many", 502), ("/fit", 200)] {
+            assert_eq!(client.get("a.test", target).status(), status, "{target}");
+        }
+    }
+    // What is allowed changes with a reload, for connections that are open, too.
+    let mut client = Client::http(server.http());
+    assert_eq!(client.get("a.test", "/many").status(), 502);
+    let sites = any_site(&upstream);
+    server.setup().set_table("limits", "response_headers = 21");
+    server.reload(&sites);
+    assert_eq!(client.get("a.test", "/many").status(), 200);
+}
