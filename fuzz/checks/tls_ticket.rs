@@ -6,8 +6,7 @@ use std::time::Duration;
 use portcullis::tls::{Binding, Clock, Moment, Policy, Sessions, TicketKeys, Versions};
 
 pub fn check(bytes: &[u8]) {
-    let policy =
-        |versions| Policy::new(versions, vec![b"http/1.1".to_vec()], None).map_err(|_| ()).expect("a policy");
+    let policy = |versions| Policy::speaking(versions, &["http/1.1"]);
     let keys = TicketKeys::random(Duration::from_secs(300)).map_err(|_| ()).expect("long enough");
     let clock: Arc<dyn Clock> = Arc::new(|| Moment { monotonic: 1_000, unix: 1_000 });
     let sessions = Sessions::Tickets { keys: Arc::new(keys), clock };

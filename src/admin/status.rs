@@ -11,7 +11,7 @@ use crate::config::Choice as _;
 use crate::config::Generation;
 use crate::metrics::series::CLASSES;
 use crate::metrics::{BOUNDS_US, Durations};
-use crate::tls::Sessions;
+use crate::tls::{ServedCertificate, Sessions};
 
 pub(super) fn of(view: &View) -> Value {
     let gathered = Gathered::of(view);
@@ -117,7 +117,7 @@ fn durations(durations: &Durations) -> Value {
 }
 
 fn session_cache(generation: &Generation) -> Value {
-    let settings = generation.config.session_cache;
+    let settings = &generation.config.session_cache;
     let mut told = json!({ "mode": settings.mode.word(), "lifetime_seconds": settings.lifetime.as_secs() });
     if let Sessions::Cache { cache, .. } = &generation.sessions {
         let statistics = cache.statistics();
@@ -145,13 +145,16 @@ pub(super) struct Certificate<'a> {
 pub(super) fn certificates(generation: &Generation) -> impl Iterator<Item = Certificate<'_>> {
     generation.sites.iter().flat_map(|(id, site)| {
         let tls = generation.site_tls(id);
-        let served = tls.into_iter().flat_map(|tls| tls.certificates.certificates());
-        served.map(|certificate| Certificate {
-            site: site.name(),
-            names: certificate.names().display().collect(),
-            key: certificate.key_kind().word(),
-            source: certificate.source().word(),
-            not_after: certificate.not_after(),
+        let served = tls.into_iter().flat_map(|tls| tls.of_the_site());
+        served.flat_map(|served| {
+            let told = |certificate: &ServedCertificate| Certificate {
+                site: site.name(),
+                names: certificate.names().display().collect(),
+                key: certificate.key_kind().word(),
+                source: certificate.source().word(),
+                not_after: certificate.not_after(),
+            };
+            served.certificates.certificates().iter().map(told).collect::<Vec<_>>()
         })
     })
 }

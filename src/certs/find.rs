@@ -1,22 +1,47 @@
 //! The certificate of a site: its sources asked in order, the first good answer wins.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::LoadedCertificate;
-use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, self_signed, verify};
+use super::http::AskUrl;
+use super::{CertificateProblem, CertificateTrouble, CertificateWarning, files, ocsp, self_signed, verify};
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// Where a site's certificate may come from, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// `{ source = "files", certificate = …, key = … }`; without `key` it is in the same file.
-    Files { certificate: PathBuf, key: Option<PathBuf> },
+    /// `ocsp`: a response to be stapled (RFC 6066 §8).
+    Files { certificate: PathBuf, key: Option<PathBuf>, ocsp: Option<PathBuf> },
     /// `{ source = "files", directory = … }`
     Directory { directory: PathBuf },
     /// `{ source = "self_signed", key = … }`
     SelfSigned { key: Option<PathBuf> },
+    /// `{ source = "command", run = …, timeout = … }`, asked for each name.
+    Command { run: Vec<String>, timeout: Duration },
+    /// `{ source = "http", url = …, timeout = … }`, likewise. `ca`: whom to trust in place of the system's.
+    Http { url: AskUrl, timeout: Duration, ca: Option<PathBuf> },
     /// `{ source = "acme", … }`: what was ordered for these names lies in the state directory.
     Acme { names: Vec<String> },
+}
+
+impl Source {
+    /// Whether it is asked for each name. The others answer for the whole site.
+    pub fn is_asked(&self) -> bool {
+        matches!(self, Source::Command { .. } | Source::Http { .. })
+    }
+
+    /// The files and directories it reads; not those it writes itself.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        let files: [Option<&PathBuf>; 3] = match self {
+            Source::Files { certificate, key, ocsp } => [Some(certificate), key.as_ref(), ocsp.as_ref()],
+            Source::Directory { directory } => [Some(directory), None, None],
+            Source::SelfSigned { key } => [key.as_ref(), None, None],
+            Source::Command { .. } | Source::Http { .. } | Source::Acme { .. } => [None, None, None],
+        };
+        files.into_iter().flatten().map(PathBuf::as_path)
+    }
 }
 
 /// What a site is to be served with.
@@ -24,6 +49,8 @@ pub struct FoundCertificate {
     pub set: CertificateSet,
     /// What the operator should hear, in the order it was met.
     pub warnings: Vec<CertificateWarning>,
+    /// Which of the sources it is from.
+    pub at: usize,
     outdated: bool,
 }
 
@@ -57,8 +84,9 @@ pub fn find(
     let mut warnings = Vec::new();
     let mut first_problem = None;
     let mut last_resort: Option<FoundCertificate> = None;
-    for source in sources {
-        match ask(source, site, names, state_directory, now, configs) {
+    for (at, source) in sources.iter().enumerate() {
+        let found = ask(source, site, names, state_directory, now, configs);
+        match found.map(|found| FoundCertificate { at, ..found }) {
             Ok(mut found) if !found.outdated => {
                 warnings.append(&mut found.warnings);
                 found.warnings = skipped(first_problem, last_resort, warnings);
@@ -104,8 +132,16 @@ fn ask(
     let provider = configs.provider();
     let mut warnings = Vec::new();
     let loaded = match source {
-        Source::Files { certificate, key } => {
-            vec![files::pair(certificate, key.as_deref(), provider)?]
+        Source::Files { certificate, key, ocsp } => {
+            let mut loaded = files::pair(certificate, key.as_deref(), provider)?;
+            if let Some(path) = ocsp {
+                match ocsp::staple(path, &loaded.certificate, now) {
+                    Ok(response) => loaded.certificate = loaded.certificate.stapled(response),
+                    // Clients that insist on one will say so; all others are served.
+                    Err(problem) => warnings.push(CertificateWarning::Skipped(problem)),
+                }
+            }
+            vec![loaded]
         }
         Source::Directory { directory } => {
             let (loaded, problems) = files::directory(directory, site, names, now, provider)?;
@@ -117,7 +153,10 @@ fn ask(
             let certificate = self_signed::self_signed(site, names, key, state_directory, now, provider)?;
             let path = state_directory.join("self_signed");
             prove(&certificate, &path, configs)?;
-            return Ok(FoundCertificate { set: certificate.into(), warnings, outdated: false });
+            return Ok(FoundCertificate { set: certificate.into(), warnings, at: 0, outdated: false });
+        }
+        Source::Command { .. } | Source::Http { .. } => {
+            return Err(CertificateProblem::new(Path::new(""), CertificateTrouble::AskedForNames));
         }
         #[cfg(feature = "acme")]
         Source::Acme { names } => {
@@ -171,7 +210,7 @@ fn judge(
     match (CertificateSet::new(certificates), problem) {
         (Some(set), problem) => {
             warnings.extend(problem.map(CertificateWarning::Skipped));
-            Ok(FoundCertificate { set, warnings, outdated: is_outdated })
+            Ok(FoundCertificate { set, warnings, at: 0, outdated: is_outdated })
         }
         (None, Some(problem)) => Err(problem),
         (None, None) => Err(CertificateProblem::new(Path::new(""), CertificateTrouble::NoSource)),

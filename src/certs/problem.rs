@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::tls::CertificateFlaw;
+use crate::tls::{CertificateFlaw, TlsProblem};
 
 /// A certificate that cannot be used.
 #[derive(Debug)]
@@ -52,6 +52,16 @@ pub enum CertificateTrouble {
     NotOrderedYet,
     /// Every source said no.
     NoSource,
+    /// The policy of the site cannot be served.
+    Policy(TlsProblem),
+    /// PEM, but without a revocation list.
+    NoRevocationList,
+    /// An OCSP response that is of no use.
+    Staple(&'static str),
+    /// A secret that everybody can read.
+    ReadableSecret,
+    /// The source has nothing for a whole site: it is asked for names, in handshakes.
+    AskedForNames,
 }
 
 impl CertificateProblem {
@@ -102,6 +112,18 @@ impl CertificateProblem {
             T::Name { .. } => "write the host in lowercase ASCII (xn-- for others)",
             T::NotOrderedYet => "wait: it is ordered in the background; see the log if it does not come",
             T::NoSource => "add { source = \"self_signed\" } as the last source",
+            T::Policy(TlsProblem::ClientAuthorities) => {
+                "name a PEM file with the certificates of those who issue client certificates in `ca`"
+            }
+            T::Policy(TlsProblem::RevocationLists) => "fetch the revocation list again, in PEM or DER",
+            T::Policy(TlsProblem::Versions) => {
+                "name a cipher suite for each of the site's `tls_versions`, or none"
+            }
+            T::Policy(_) => "see to the site's TLS settings",
+            T::NoRevocationList => "name a file with a revocation list (BEGIN X509 CRL)",
+            T::Staple(_) => "fetch it again: openssl ocsp -respout FILE; without it nothing is stapled",
+            T::ReadableSecret => "chmod 600, owned by the user that starts portcullis",
+            T::AskedForNames => "add { source = \"self_signed\" } as the last source",
         }
     }
 }
@@ -130,6 +152,11 @@ impl fmt::Display for CertificateProblem {
             T::Name { name } => write!(f, "\"{name}\" cannot stand in a certificate"),
             T::NotOrderedYet => f.write_str("source acme has no certificate yet"),
             T::NoSource => f.write_str("no source of certificates"),
+            T::Policy(problem) => write!(f, "{problem}"),
+            T::NoRevocationList => f.write_str("no revocation list in it"),
+            T::Staple(what) => f.write_str(what),
+            T::ReadableSecret => f.write_str("everybody can read this secret"),
+            T::AskedForNames => f.write_str("a source that is asked for names only"),
         }
     }
 }

@@ -63,6 +63,20 @@ pub fn self_signed(
     load(&path, identity.as_bytes(), own_key.as_ref(), provider)
 }
 
+/// The self-signed certificate of `site` that is kept, whatever its names and dates; nothing is made.
+///
+/// # Errors
+/// It or `key` cannot be read.
+pub fn kept_self_signed(
+    site: &str,
+    key: Option<&Path>,
+    state_directory: &Path,
+    provider: &CryptoProvider,
+) -> Result<Option<ServedCertificate>, CertificateProblem> {
+    let path = state_directory.join("self_signed").join(file_name(site)).join("identity.pem");
+    kept(&path, key.map(read_key).transpose()?.as_ref(), provider)
+}
+
 /// The certificate kept at `path`; `None` when there is none, or ours cannot be used any more.
 fn kept(
     path: &Path,

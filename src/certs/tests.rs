@@ -75,7 +75,7 @@ fn outdated(names: &[&str], from: i64, to: i64) -> Pair {
 }
 
 fn files(certificate: &Path, key: Option<&Path>) -> Source {
-    Source::Files { certificate: certificate.to_owned(), key: key.map(Path::to_owned) }
+    Source::Files { certificate: certificate.to_owned(), key: key.map(Path::to_owned), ocsp: None }
 }
 
 fn warnings(found: &FoundCertificate) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 mod account;
 mod batch;
-mod certificate;
+pub(super) mod certificate;
 pub(super) mod decider;
 mod json;
 pub(super) mod lines;

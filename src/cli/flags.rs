@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::explain::url::{self, Header, Url};
-use crate::config::Overrides;
+use crate::config::{self, Overrides};
 use crate::http::Scheme;
 use crate::worker::Ring;
 
@@ -38,6 +38,8 @@ pub enum Command {
     Explain(ExplainFlags),
     /// Decide the requests of an access log anew, and list what changes. Exit 0: nothing, 3: something
     Replay(ReplayFlags),
+    /// List the certificates of a configuration's sites: names, source, key, days left
+    Certificates(CertificatesFlags),
     /// Print rules of another program as TOML
     Import {
         #[command(subcommand)]
@@ -95,6 +97,12 @@ pub struct RunFlags {
     /// How sessions are remembered: cache, tickets or off
     #[arg(long, value_name = "MODE")]
     pub session_mode: Option<String>,
+    /// Names of which the answers of certificate sources are remembered
+    #[arg(long, value_name = "NAMES")]
+    pub certificate_cache_size: Option<String>,
+    /// How long such an answer is good, such as "60s"
+    #[arg(long, value_name = "DURATION")]
+    pub certificate_cache_lifetime: Option<String>,
     /// Address for HTTP, in place of those in the file; may be given several times
     #[arg(long, value_name = "ADDRESS")]
     pub http: Vec<String>,
@@ -116,6 +124,8 @@ impl RunFlags {
             session_cache_size: self.session_cache_size.clone(),
             session_lifetime: self.session_lifetime.clone(),
             session_mode: self.session_mode.clone(),
+            certificate_cache_size: self.certificate_cache_size.clone(),
+            certificate_cache_lifetime: self.certificate_cache_lifetime.clone(),
             http: self.http.clone(),
             https: self.https.clone(),
             log: self.log.clone(),
@@ -150,6 +160,19 @@ pub struct ExplainFlags {
     /// Read lines of scheme, host and target, separated by tabs, and print a JSON object for each
     #[arg(long, conflicts_with_all = ["url", "sni", "header", "peer", "json"])]
     pub batch: bool,
+}
+
+#[derive(Args)]
+pub struct CertificatesFlags {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Exit 4 when a certificate that is served ends within this time, such as "14d"
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub within: Option<Duration>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]
@@ -231,6 +254,10 @@ pub struct DemoFlags {
     /// Address for HTTPS
     #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDRESS")]
     pub https: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).ok_or_else(|| "a whole number with a unit, such as 14d or 36h".to_owned())
 }
 
 fn scheme(word: &str) -> Result<Scheme, String> {

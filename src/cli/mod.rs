@@ -1,8 +1,9 @@
 //! The command line: reads it, calls the rooms, prints what they say.
 //!
 //! Exit status: 0 all went well; 1 the configuration has errors or the work failed; 2 the command line
-//! could not be understood; 3 `replay` found changes.
+//! could not be understood; 3 `replay` found changes; 4 `certificates` found one that ends soon.
 
+mod certificates;
 mod check;
 mod explain;
 mod files;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Command::Run(flags) => run(&flags),
         Command::Check { config, json } => check::main(&config, json),
         Command::Explain(flags) => explain::main(&flags),
+        Command::Certificates(flags) => certificates::main(&flags),
         Command::Replay(flags) => replay::main(&flags),
         Command::Import { from: Import::Zotonic { directories } } => import_zotonic(&directories),
         Command::Status { remote, json } => remote::status(&remote, json),

@@ -1,14 +1,14 @@
 //! Source `acme` of a site's `certificate`.
 
-use crate::config::config::{
-    AcmeBinding, AcmeChallenge, AcmeDns, AcmeSource, CertificateSource, Host, HostPattern, Source,
-};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::What;
 use crate::config::reader::Reader;
 use crate::config::values::Section;
 use crate::config::written::Table;
+use crate::config::{
+    AcmeBinding, AcmeChallenge, AcmeDns, AcmeSource, CertificateSource, Host, HostPattern, Source,
+};
 
 impl Reader<'_> {
     /// `None` after an error that leaves nothing to order from.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::config::{HostPattern, Upstream, UpstreamHost};
+use crate::config::{HostPattern, SourceUrl, Upstream, UpstreamHost};
 
 /// Why an address to listen on cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +222,28 @@ pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
     };
     let host = name(host).map_err(BadUpstream::Host)?;
     Ok(if tls { Upstream::Tls { host, port } } else { Upstream::Tcp { host, port } })
+}
+
+/// As [`upstream`], with a path: `http://host[:port][/path]`, `unix:/path/of/socket[:/path]`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn source_url(text: &str) -> Result<SourceUrl, BadUpstream> {
+    let (server, target) = if let Some(path) = text.strip_prefix("unix:") {
+        path.split_once(":/").map_or((text, ""), |(socket, _)| text.split_at("unix:".len() + socket.len()))
+    } else {
+        let authority = text.find("://").map_or(0, |at| at + 3);
+        let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
+        text.split_at(end)
+    };
+    let target = target.strip_prefix(':').unwrap_or(target);
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(BadUpstream::Path);
+    }
+    let authority = server.split_once("://").map_or("localhost", |(_, authority)| authority).to_owned();
+    let server = upstream(server)?;
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+    Ok(SourceUrl { server, authority, target })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The words of settings that are one of a few.
 
 use crate::access_log::Format;
-use crate::config::config::{
-    AcmeChallenge, Alias, Balance, LogLevel, PathReading, ProxyProtocol, SessionMode, SessionProtection,
-    SocketAccess, Unmatched,
+use crate::config::{
+    AcmeChallenge, Alias, Balance, ClientAuthMode, IdentityForm, LogLevel, PathReading, ProxyProtocol,
+    SessionMode, SessionProtection, SocketAccess, Unmatched,
 };
 
 /// A setting written as one of a few words.
@@ -34,6 +34,15 @@ impl Choice for Format {
 
 impl Choice for SocketAccess {
     const WORDS: &'static [(&'static str, Self)] = &[("owner", Self::Owner), ("group", Self::Group)];
+}
+
+impl Choice for ClientAuthMode {
+    const WORDS: &'static [(&'static str, Self)] = &[("require", Self::Require), ("request", Self::Request)];
+}
+
+impl Choice for IdentityForm {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("subject", Self::Subject), ("fingerprint", Self::Fingerprint), ("certificate", Self::Certificate)];
 }
 
 impl Choice for SessionMode {

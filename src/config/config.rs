@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
+use crate::config::site_tls::{CertificateSource, ClientAuth, TlsVersions};
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
 use crate::http::Network;
@@ -28,6 +29,7 @@ pub struct Config {
     pub log: LogLevel,
     pub listen: Listen,
     pub session_cache: SessionCache,
+    pub certificate_cache: CertificateCache,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub upstream_pool: UpstreamPool,
@@ -255,13 +257,15 @@ impl Config {
 }
 
 /// `[session_cache]`: how TLS sessions are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionCache {
     pub mode: SessionMode,
     /// Sessions over all workers.
     pub size: usize,
     /// From the full handshake; resumption never extends it. Whole seconds, at most 7 days (RFC 8446 §4.6.1).
     pub lifetime: Duration,
+    /// What all machines of a fleet have, for `Tickets`; `None`: tickets of this process only.
+    pub fleet_secret_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +276,17 @@ pub enum SessionMode {
     Tickets,
     /// Every handshake is a full one.
     Off,
+}
+
+/// `[certificate_cache]`: what sources that are asked for names answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateCache {
+    /// Names remembered, those nobody has a certificate for included.
+    pub size: usize,
+    /// How long an answer is good that does not say so itself.
+    pub lifetime: Duration,
+    /// Names without a known certificate that are asked for in a second.
+    pub unknown_names_per_second: u32,
 }
 
 /// `[limits]`
@@ -297,6 +312,8 @@ pub struct Limits {
     pub connections_per_address: Option<u16>,
     /// Requests of one client address; `None`: no limit. More are answered 429.
     pub requests_per_address: Option<crate::limits::Rate>,
+    /// TLS handshakes that run at a time on a worker; more are refused.
+    pub handshakes_per_worker: usize,
 }
 
 /// `[timeouts]`
@@ -409,6 +426,14 @@ pub struct Site {
     /// `None`: no `Strict-Transport-Security` is sent.
     pub hsts: Option<Hsts>,
     pub tls_versions: TlsVersions,
+    /// Protocols offered, the preferred one first; empty: no ALPN.
+    pub alpn: Vec<String>,
+    /// IANA names; empty: all there are.
+    pub cipher_suites: Vec<String>,
+    /// Whether chains are sent compressed to clients that take them so.
+    pub certificate_compression: bool,
+    /// `None`: clients are not asked for certificates.
+    pub client_auth: Option<ClientAuth>,
     /// Octets of a request body; `u64::MAX` when "unlimited". More is answered 413.
     pub request_body_bytes_max: u64,
     /// In the order to ask; never empty when `ssl`.
@@ -452,12 +477,8 @@ impl Site {
             languages: self.languages.clone(),
             unmatched: self.unmatched,
             rules: self.dispatch.clone(),
-            // Versions are all a site's TLS policy has.
-            tls_policy: match self.tls_versions {
-                TlsVersions::Tls12AndTls13 => 0,
-                TlsVersions::Tls12 => 1,
-                TlsVersions::Tls13 => 2,
-            },
+            // A number of the whole configuration: whoever compiles all sites gives it.
+            tls_policy: 0,
         }
     }
 
@@ -540,100 +561,6 @@ impl std::fmt::Display for Hsts {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersions {
-    Tls12AndTls13,
-    Tls12,
-    Tls13,
-}
-
-/// One entry of `certificate`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateSource {
-    pub source: Source,
-    pub place: Place,
-}
-
-/// Paths are joined to the directory of the file that names them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A PEM chain and its PEM key.
-    Files {
-        certificate: PathBuf,
-        key: PathBuf,
-    },
-    /// A directory that holds them under one of the known names.
-    Directory {
-        directory: PathBuf,
-    },
-    SelfSigned {
-        key: SelfSignedKey,
-    },
-    Acme(Box<AcmeSource>),
-}
-
-/// A certificate authority that certificates are ordered from (RFC 8555).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeSource {
-    /// `https`.
-    pub directory_url: String,
-    /// `mailto:` URLs.
-    pub contact: Vec<String>,
-    pub challenge: AcmeChallenge,
-    /// `None`: the CA's own choice.
-    pub profile: Option<String>,
-    pub eab: Option<AcmeBinding>,
-    /// What the directory's certificate is checked against; `None`: the roots of the system.
-    pub ca: Option<PathBuf>,
-    /// With `AcmeChallenge::Dns01`, and only then.
-    pub dns: Option<AcmeDns>,
-}
-
-/// How a CA is shown that a name is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcmeChallenge {
-    Http01,
-    TlsAlpn01,
-    Dns01,
-}
-
-/// External account binding (RFC 8555 §7.3.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeBinding {
-    pub key_id: String,
-    pub key_file: PathBuf,
-}
-
-/// The program that sets and removes records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeDns {
-    /// Never empty.
-    pub run: Vec<String>,
-    pub timeout: Duration,
-}
-
-impl Site {
-    /// The names that can be ordered from this CA: without `*`, and wildcards only where a record proves them.
-    #[must_use]
-    pub fn acme_names(&self, source: &AcmeSource) -> Vec<String> {
-        let fits = |host: &&Host| match host.pattern {
-            HostPattern::Exact(_) => true,
-            HostPattern::Wildcard(_) => source.challenge == AcmeChallenge::Dns01,
-            HostPattern::Any => false,
-        };
-        self.hosts.iter().chain(&self.aliases).filter(fits).map(|host| host.pattern.to_string()).collect()
-    }
-}
-
-/// The key of a self-signed certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SelfSignedKey {
-    /// Made when missing, kept in the state directory.
-    Ours,
-    /// The operator's PEM file: read, never written.
-    File(PathBuf),
-}
-
 /// One entry of `upstream`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteUpstream {
@@ -667,4 +594,14 @@ pub enum UpstreamHost {
     Address(IpAddr),
     /// Lowercase; to be resolved off the worker threads.
     Name(String),
+}
+
+impl std::fmt::Display for UpstreamHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Self::Address(address) => write!(f, "{address}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use crate::access_log::Format;
-use crate::config::config::{
-    AcmeChallenge, Alias, Balance, LogLevel, PathReading, SessionMode, SessionProtection, SocketAccess,
-    TlsVersions, Unmatched,
+use crate::config::{
+    AcmeChallenge, Alias, Balance, ClientAuthMode, IdentityForm, LogLevel, PathReading, SessionMode,
+    SessionProtection, SocketAccess, TlsVersions, Unmatched,
 };
 
 /// A setting that is a number: what it is when not written, and what may be written.
@@ -64,6 +64,20 @@ pub const SESSION_CACHE_SIZE: Bounded<u64> = Bounded { default: 20_000, least: 1
 pub const SESSION_LIFETIME: Bounded<Duration> =
     Bounded { default: seconds(300), least: SECOND, most: seconds(7 * 86_400) };
 
+// [certificate_cache]
+
+/// Names. With a certificate each takes some 10 KiB: 100 MiB at the bound, where the least recently used one goes.
+pub const CERTIFICATE_CACHE_SIZE: Bounded<u64> = Bounded { default: 10_000, least: 1, most: 10_000_000 };
+/// How long an answer is good that does not say so itself. A minute: a new certificate or site is soon there,
+/// and a busy name is asked for once a minute.
+pub const CERTIFICATE_CACHE_LIFETIME: Bounded<Duration> =
+    Bounded { default: MINUTE, least: SECOND, most: seconds(7 * 86_400) };
+/// Names without a known certificate that are asked for in a second, five seconds' worth at once. Above it the
+/// handshake goes on without the source. Scans for names that do not exist must not start programs without end.
+pub const UNKNOWN_NAMES_PER_SECOND: Bounded<u64> = Bounded { default: 20, least: 1, most: 100_000 };
+/// For one question. A handshake waits for it.
+pub const ASK_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(2), least: TENTH, most: MINUTE };
+
 // [limits]
 
 /// Octets of request line and header section. Cookies of a few sites fit; above it 431.
@@ -87,6 +101,11 @@ pub const REQUESTS_PER_ADDRESS: Bounded<u64> = Bounded { default: 100, least: 1,
 /// Connections of clients open at a time. At the bound accept waits, the kernel queues, and the
 /// oldest idle connections are not touched. About 1.5 GiB when all of them are busy with TLS.
 pub const CONNECTIONS: Bounded<u64> = Bounded { default: 20_000, least: 1, most: 10_000_000 };
+
+/// TLS handshakes of a worker that go on at a time, each from its ClientHello on: some 20 KiB and up to a
+/// millisecond of its core. Above it the connection is closed: who waits behind a thousand others gets no answer
+/// in time either. Those under way are not touched.
+pub const HANDSHAKES_PER_WORKER: Bounded<u64> = Bounded { default: 1000, least: 1, most: 1_000_000 };
 
 // [timeouts]
 
@@ -174,6 +193,16 @@ pub const HEALTH_TIMEOUT: Bounded<Duration> = Bounded { default: seconds(2), lea
 pub const UNHEALTHY_AFTER: Bounded<u64> = Bounded { default: 3, least: 1, most: 100 };
 pub const HEALTHY_AFTER: Bounded<u64> = Bounded { default: 2, least: 1, most: 100 };
 
+/// Protocols offered in TLS (RFC 7301), the preferred one first, and those that can be written.
+pub const ALPN: &[&str] = &["h2", "http/1.1"];
+/// Off: it saves bytes of a full handshake and costs memory for each certificate.
+pub const CERTIFICATE_COMPRESSION: bool = false;
+pub const CLIENT_AUTH_MODE: ClientAuthMode = ClientAuthMode::Require;
+/// The field that tells a site server who the client is.
+pub const CLIENT_AUTH_HEADER: &str = "X-Client-Identity";
+pub const CLIENT_AUTH_IDENTITY: IdentityForm = IdentityForm::Subject;
+/// Different fields of this kind in one configuration: each is looked for in every request.
+pub const IDENTITY_FIELDS_MAX: usize = 8;
 pub const ALIAS: Alias = Alias::Redirect;
 pub const SSL: bool = true;
 /// On: session cookies do not leave HTTPS.

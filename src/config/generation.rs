@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Balance, Config, Endpoint, ListenerSettings, PathReading, UpstreamId};
+use super::{
+    Balance, CLIENT_AUTH_HEADER, Config, Endpoint, IDENTITY_FIELDS_MAX, ListenerSettings, PathReading,
+    Source, UpstreamId,
+};
 use crate::access_log::AccessLog;
 use crate::dispatch::{Covers, SiteId, Sites};
 use crate::http::Scheme;
 use crate::limits::AddressLimits;
 use crate::proxy_protocol::Version;
 use crate::sealing::{Binding, SharedKeys};
-use crate::tls::{CertificateSet, Clock, PendingChallenges, Sessions, SharedServerConfig};
+use crate::tls::{Clock, PendingChallenges, ServedTls, Sessions, SiteTls};
 
 /// Everything a worker asks while it serves. Immutable and shared by all workers.
 pub struct Generation {
@@ -41,6 +44,7 @@ pub struct Generation {
     // In the order of `SiteId`.
     served: Vec<ServedSite>,
     names: HashMap<String, SiteId>,
+    identity_fields: Vec<Box<[u8]>>,
     outside_ports: (u16, u16),
 }
 
@@ -83,17 +87,7 @@ impl ServedSite {
     }
 }
 
-/// The TLS side of a site: what a connection keeps of the generation its handshake was in.
-pub struct SiteTls {
-    /// The name of the site.
-    pub site: String,
-    /// As [`Policy::number`](crate::tls::Policy::number) has it.
-    pub policy: u64,
-    pub config: SharedServerConfig,
-    pub certificates: CertificateSet,
-}
-
-impl Covers for SiteTls {
+impl Covers for ServedTls {
     fn covers(&self, host: &[u8]) -> bool {
         self.certificates.covers(host)
     }
@@ -113,6 +107,7 @@ impl Generation {
     ) -> Generation {
         assert_eq!(served.len(), sites.len(), "each site is served");
         let names = sites.iter().map(|(id, site)| (site.name().to_owned(), id)).collect();
+        let identity_fields = identity_fields(&config);
         let Kept { sessions, dates, sealing, challenges, access_log, address_limits } = kept;
         Generation {
             number,
@@ -128,21 +123,29 @@ impl Generation {
             listeners,
             served,
             names,
+            identity_fields,
             outside_ports,
         }
     }
 
     /// The site a handshake chose, in this generation, which may be a later one; `None`: it has no such site
     /// any more, or that has another TLS policy.
-    pub fn site_of(&self, handshake: &SiteTls) -> Option<SiteId> {
+    pub fn site_of(&self, handshake: &ServedTls) -> Option<SiteId> {
         let site = *self.names.get(&handshake.site)?;
-        self.site_tls(site).filter(|tls| tls.policy == handshake.policy).map(|_| site)
+        let same = |tls: &&Arc<SiteTls>| tls.policy.load().number() == handshake.site_policy;
+        self.site_tls(site).filter(same).map(|_| site)
     }
 
     /// What holds for the connections of a listener; `None`: this generation has no such listener.
     pub fn listener(&self, scheme: Scheme, address: SocketAddr) -> Option<&ListenerSettings> {
         let listener = self.listeners.iter().find(|(key, _)| *key == (scheme, address));
         listener.map(|(_, settings)| &**settings)
+    }
+
+    /// The fields in which any site's server is told who a client is by its certificate, in lowercase. At most
+    /// [`IDENTITY_FIELDS_MAX`](super::IDENTITY_FIELDS_MAX).
+    pub fn identity_fields(&self) -> &[Box<[u8]>] {
+        &self.identity_fields
     }
 
     /// `site` is one that `sites` named.
@@ -177,4 +180,26 @@ impl Generation {
             Scheme::Https => self.outside_ports.1,
         }
     }
+}
+
+fn identity_fields(config: &Config) -> Vec<Box<[u8]>> {
+    let mut fields: Vec<Box<[u8]>> = Vec::new();
+    for site in &config.sites {
+        // A source that is asked for names may have clients asked for certificates, too.
+        let asks = || {
+            let mut sources = site.certificate.iter().map(|written| &written.source);
+            sources.any(|source| matches!(source, Source::Command { .. } | Source::Http { .. }))
+        };
+        let field = match &site.client_auth {
+            Some(auth) => auth.header.as_str(),
+            None if asks() => CLIENT_AUTH_HEADER,
+            None => continue,
+        };
+        let field = field.to_ascii_lowercase().into_bytes().into_boxed_slice();
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    fields.truncate(IDENTITY_FIELDS_MAX);
+    fields
 }

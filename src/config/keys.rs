@@ -79,6 +79,7 @@ pub(super) static TOP: Keys = Keys {
         key("log", Shown::Word(|| defaults::LOG.word().to_owned())),
         key("listen", Shown::Absent("see below")),
         key("session_cache", Shown::Absent("see below")),
+        key("certificate_cache", Shown::Absent("see below")),
         key("limits", Shown::Absent("see below")),
         key("timeouts", Shown::Absent("see below")),
         key("upstream_pool", Shown::Absent("see below")),
@@ -87,7 +88,7 @@ pub(super) static TOP: Keys = Keys {
         key("admin", Shown::Absent("see below")),
         key("site", Shown::Required),
     ],
-    unavailable: &["certificate_cache", "store"],
+    unavailable: &["store"],
 };
 
 pub(super) static LISTEN: Keys = Keys {
@@ -120,8 +121,19 @@ pub(super) static SESSION_CACHE: Keys = Keys {
         key("mode", Shown::Word(|| defaults::SESSION_MODE.word().to_owned())),
         key("size", Shown::Count(&defaults::SESSION_CACHE_SIZE)),
         key("lifetime", Shown::Duration(&defaults::SESSION_LIFETIME)),
+        key("fleet_secret_file", Shown::Absent("none")),
     ],
-    unavailable: &["fleet_secret_file"],
+    unavailable: &[],
+};
+
+pub(super) static CERTIFICATE_CACHE: Keys = Keys {
+    table: "[certificate_cache]",
+    keys: &[
+        key("size", Shown::Count(&defaults::CERTIFICATE_CACHE_SIZE)),
+        key("lifetime", Shown::Duration(&defaults::CERTIFICATE_CACHE_LIFETIME)),
+        key("unknown_names_per_second", Shown::Count(&defaults::UNKNOWN_NAMES_PER_SECOND)),
+    ],
+    unavailable: &[],
 };
 
 pub(super) static LIMITS: Keys = Keys {
@@ -137,6 +149,7 @@ pub(super) static LIMITS: Keys = Keys {
         key("connections_per_address", Shown::Absent("no limit")),
         key("requests_per_address", Shown::Absent("no limit")),
         key("requests_burst_per_address", Shown::Absent("as `requests_per_address`")),
+        key("handshakes_per_worker", Shown::Count(&defaults::HANDSHAKES_PER_WORKER)),
     ],
     unavailable: &[],
 };
@@ -219,6 +232,10 @@ pub(super) static SITE: Keys = Keys {
         key("path_reading", Shown::Word(|| defaults::PATH_READING.word().to_owned())),
         key("hsts", Shown::Absent("not sent")),
         key("tls_versions", Shown::Text("[\"1.2\", \"1.3\"]")),
+        key("alpn", Shown::Text("[\"h2\", \"http/1.1\"]")),
+        key("cipher_suites", Shown::Absent("all of them")),
+        key("certificate_compression", Shown::Flag(&defaults::CERTIFICATE_COMPRESSION)),
+        key("client_auth", Shown::Absent("not asked for")),
         key("request_body_bytes", Shown::Absent("that of `[limits]`")),
         key("certificate", Shown::Text("[{ source = \"self_signed\" }]")),
         key("upstream", Shown::Required),
@@ -228,7 +245,7 @@ pub(super) static SITE: Keys = Keys {
         key("dispatch_files", Shown::Absent("none")),
         key("dispatch", Shown::Absent("none")),
     ],
-    unavailable: &["client_auth"],
+    unavailable: &[],
 };
 
 pub(super) static UPSTREAM: Keys = Keys {
@@ -273,6 +290,23 @@ pub(super) static CERTIFICATE: Keys = Keys {
         key("certificate", Shown::Absent("none")),
         key("key", Shown::Absent("none")),
         key("directory", Shown::Absent("none")),
+        key("ocsp", Shown::Absent("none")),
+        key("run", Shown::Absent("none")),
+        key("url", Shown::Absent("none")),
+        key("ca", Shown::Absent("the system's")),
+        key("timeout", Shown::Duration(&defaults::ASK_TIMEOUT)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static CLIENT_AUTH: Keys = Keys {
+    table: "`client_auth`",
+    keys: &[
+        key("ca", Shown::Required),
+        key("mode", Shown::Word(|| defaults::CLIENT_AUTH_MODE.word().to_owned())),
+        key("crl", Shown::Absent("none")),
+        key("header", Shown::Word(|| defaults::CLIENT_AUTH_HEADER.to_owned())),
+        key("identity", Shown::Word(|| defaults::CLIENT_AUTH_IDENTITY.word().to_owned())),
     ],
     unavailable: &[],
 };
@@ -320,6 +354,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LISTEN,
     &LISTENER,
     &SESSION_CACHE,
+    &CERTIFICATE_CACHE,
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,
@@ -331,6 +366,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &UPSTREAM,
     &HEALTH_CHECK,
     &CERTIFICATE,
+    &CLIENT_AUTH,
     &ACME,
     &ACME_EAB,
     &ACME_DNS,
@@ -338,8 +374,7 @@ pub(super) static TABLES: &[&Keys] = &[
 ];
 
 /// Certificate sources of the product that this version does not have.
-pub(super) static SOURCES_UNAVAILABLE: &[&str] =
-    if cfg!(feature = "acme") { &["command", "http"] } else { &["command", "http", "acme"] };
+pub(super) static SOURCES_UNAVAILABLE: &[&str] = if cfg!(feature = "acme") { &[] } else { &["acme"] };
 
 /// One key of the file, for those who list them: the reference, completions, checks of the documentation.
 #[derive(Clone, Debug)]

@@ -102,6 +102,10 @@ messages! {
     "certificate-form" CertificateForm { why: CertificateForm }
     "source-key" SourceKey { key: String, source: &'static str }
     "preload" Preload {}
+    "fleet-secret" FleetSecret {}
+    "no-suite" NoSuite { version: &'static str }
+    "bad-source-url" BadSourceUrl { text: String, why: BadUpstream }
+    "bad-field-name" BadFieldName { text: String }
 
     // certificate, source = "acme"
 

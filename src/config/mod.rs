@@ -35,8 +35,10 @@ mod problem;
 mod reader;
 mod rules;
 mod site;
+mod site_tls;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod top;
 mod upstreams;
 mod values;
@@ -49,12 +51,14 @@ use std::path::Path;
 pub use amount::{read_duration, show_duration, show_size};
 pub use choice::Choice;
 pub use config::*;
+pub use defaults::{CLIENT_AUTH_HEADER, CLIENT_AUTH_IDENTITY, IDENTITY_FIELDS_MAX};
 pub use endpoint::{Endpoint, EndpointKey, EndpointState, EndpointTls, Health, UpstreamId};
 pub use files::{Files, FilesInMemory};
-pub use generation::{Generation, Kept, ServedSite, SiteTls};
+pub use generation::{Generation, Kept, ServedSite};
 pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
+pub use site_tls::*;
 
 use message::What;
 use reader::Reader;
@@ -96,6 +100,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let log = reader.log(top);
     let listen = reader.listen(top);
     let session_cache = reader.session_cache(top);
+    let certificate_cache = reader.certificate_cache(top);
     let limits = reader.limits(top);
     let timeouts = reader.timeouts(top);
     let upstream_pool = reader.upstream_pool(top);
@@ -128,6 +133,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         log,
         listen,
         session_cache,
+        certificate_cache,
         limits,
         timeouts,
         upstream_pool,
@@ -158,4 +164,9 @@ impl Reader<'_> {
             self.warning(https.at, What::NoHttpsListener { site: site.to_owned() });
         }
     }
+}
+
+/// A duration as configurations have it: `"14d"`, `"1h30m"`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    amount::duration(text).ok()
 }

@@ -14,6 +14,10 @@ pub struct Overrides {
     pub session_lifetime: Option<String>,
     /// `--session-mode`: "cache", "tickets" or "off".
     pub session_mode: Option<String>,
+    /// `--certificate-cache-size`: names.
+    pub certificate_cache_size: Option<String>,
+    /// `--certificate-cache-lifetime`: a duration.
+    pub certificate_cache_lifetime: Option<String>,
     /// `--http`, once for each address; when there is one, they stand for all of `[listen] http`.
     pub http: Vec<String>,
     /// `--https`, likewise.
@@ -43,6 +47,16 @@ impl Overrides {
             ("session_cache", "size", one(reader, "--session-cache-size", &self.session_cache_size, true)),
             ("session_cache", "lifetime", one(reader, "--session-lifetime", &self.session_lifetime, false)),
             ("session_cache", "mode", one(reader, "--session-mode", &self.session_mode, false)),
+            (
+                "certificate_cache",
+                "size",
+                one(reader, "--certificate-cache-size", &self.certificate_cache_size, true),
+            ),
+            (
+                "certificate_cache",
+                "lifetime",
+                one(reader, "--certificate-cache-lifetime", &self.certificate_cache_lifetime, false),
+            ),
             ("listen", "http", many(reader, "--http", &self.http)),
             ("listen", "https", many(reader, "--https", &self.https)),
         ];

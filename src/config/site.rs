@@ -1,20 +1,16 @@
 //! `[[site]]`: one site of the file becomes a `Site`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::config::address;
-use crate::config::config::{
-    Alias, CertificateSource, Host, HostPattern, Hsts, SelfSignedKey, SessionProtection, Site, Source,
-    TlsVersions,
-};
+use crate::config::config::{Alias, Host, HostPattern, Hsts, SessionProtection, Site};
 use crate::config::defaults;
 use crate::config::keys;
-use crate::config::message::{CertificateForm, Expected, What};
-use crate::config::near::nearest;
+use crate::config::message::{Expected, What};
 use crate::config::reader::Reader;
 use crate::config::rules::SiteFacts;
 use crate::config::values::Section;
-use crate::config::written::{Spot, Table, Value};
+use crate::config::written::{Table, Value};
 use crate::dispatch::Place;
 
 /// What no two sites may share.
@@ -23,6 +19,8 @@ pub(super) struct Claims {
     names: HashMap<String, Place>,
     /// With the site that claimed it.
     hosts: HashMap<HostPattern, (String, Place)>,
+    /// Fields of client identities, in lowercase.
+    pub(super) identity_fields: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -80,6 +78,9 @@ impl Reader<'_> {
         let is_secure = self.boolean(section, "is_secure", defaults::IS_SECURE);
         let hsts = self.hsts(section);
         let tls_versions = self.tls_versions(section);
+        let alpn = self.alpn(section);
+        let cipher_suites = self.cipher_suites(section, tls_versions);
+        let client_auth = self.client_auth(section, claims);
         let certificate = self.certificate(section, &place);
         if !ssl {
             self.without_ssl(section, &name, is_ssl);
@@ -111,6 +112,14 @@ impl Reader<'_> {
             unmatched: self.choice(section, "unmatched", defaults::UNMATCHED),
             hsts,
             tls_versions,
+            alpn,
+            cipher_suites,
+            certificate_compression: self.boolean(
+                section,
+                "certificate_compression",
+                defaults::CERTIFICATE_COMPRESSION,
+            ),
+            client_auth,
             request_body_bytes_max: self.size_or_unlimited(
                 section,
                 "request_body_bytes",
@@ -230,132 +239,6 @@ impl Reader<'_> {
         Some(hsts)
     }
 
-    fn tls_versions(&mut self, site: Section<'_>) -> TlsVersions {
-        self.not_empty(site, "tls_versions");
-        let (mut tls12, mut tls13) = (false, false);
-        for (text, at) in self.texts(site, "tls_versions", "\"1.2\", \"1.3\"") {
-            match text.as_str() {
-                "1.2" => tls12 = true,
-                "1.3" => tls13 = true,
-                _ => self.unknown_word(at, "tls_versions", text, vec!["1.2", "1.3"]),
-            }
-        }
-        match (tls12, tls13) {
-            (true, true) => TlsVersions::Tls12AndTls13,
-            (true, false) => TlsVersions::Tls12,
-            (false, true) => TlsVersions::Tls13,
-            (false, false) => defaults::TLS_VERSIONS,
-        }
-    }
-
-    fn certificate(&mut self, site: Section<'_>, place: &Place) -> Vec<CertificateSource> {
-        const SELF_SIGNED: Source = Source::SelfSigned { key: SelfSignedKey::Ours };
-        let default = || vec![CertificateSource { source: SELF_SIGNED, place: place.clone() }];
-        let Some(node) = site.get("certificate") else {
-            return default();
-        };
-        let Value::Array(items) = &node.value else {
-            self.wrong_type(node.at, "certificate", Expected::Sources, &node.value);
-            return default();
-        };
-        self.not_empty(site, "certificate");
-        let mut sources = Vec::new();
-        for item in items {
-            let Value::Table(table) = &item.value else {
-                self.wrong_type(item.at, "certificate", Expected::Sources, &item.value);
-                continue;
-            };
-            if sources.len() >= defaults::ENTRIES_MAX {
-                self.error(
-                    item.at,
-                    What::TooMany { what: "entries in one array", most: defaults::ENTRIES_MAX },
-                );
-                break;
-            }
-            if let Some(source) = self.source(table) {
-                sources.push(CertificateSource { source, place: self.place(item.at) });
-            }
-        }
-        // Serving does not wait for a CA.
-        if let Some(CertificateSource { source: Source::Acme(_), place }) = sources.last() {
-            let place = place.clone();
-            sources.push(CertificateSource { source: SELF_SIGNED, place });
-        }
-        sources
-    }
-
-    fn source(&mut self, table: &Table) -> Option<Source> {
-        const SOURCES: &[&str] = &["files", "self_signed", "acme"];
-        let word = match table.get("source").map(|node| (&node.value, node.at)) {
-            Some((Value::Text(word), at)) => Some((word.as_str(), at)),
-            _ => None,
-        };
-        // The settings of a source that is not there are no mistakes of their own.
-        if let Some((word, at)) = word
-            && keys::SOURCES_UNAVAILABLE.contains(&word)
-        {
-            self.error(at, What::Unavailable { key: format!("source = \"{word}\"") });
-            return None;
-        }
-        if word.is_some_and(|(word, _)| word == "acme") {
-            return self.acme(table).map(|source| Source::Acme(Box::new(source)));
-        }
-        let section = self.section(table, &keys::CERTIFICATE);
-        if !section.has("source") {
-            self.missing(section, "source");
-            return None;
-        }
-        let (word, at) = self.word(section, "source")?;
-        let certificate = self.filled(section, "certificate");
-        let key = self.filled(section, "key");
-        let directory = self.filled(section, "directory");
-        let path = |reader: &Self, (path, at): &(String, Spot)| reader.beside(*at, path);
-        match word.as_str() {
-            "files" => match (&certificate, &key, &directory) {
-                (Some(certificate), Some(key), None) => {
-                    Some(Source::Files { certificate: path(self, certificate), key: path(self, key) })
-                }
-                (None, None, Some(directory)) => Some(Source::Directory { directory: path(self, directory) }),
-                _ => {
-                    self.certificate_form(section);
-                    None
-                }
-            },
-            "self_signed" => {
-                for unused in ["certificate", "directory"] {
-                    if section.has(unused) {
-                        let what = What::SourceKey { key: unused.to_owned(), source: "self_signed" };
-                        self.error(section.key_at(unused), what);
-                    }
-                }
-                let key = key.map_or(SelfSignedKey::Ours, |key| SelfSignedKey::File(path(self, &key)));
-                Some(Source::SelfSigned { key })
-            }
-            _ => {
-                let near = nearest(&word, SOURCES.iter().copied()).map(|(near, _)| near);
-                self.error(
-                    at,
-                    What::UnknownWord { key: "source", text: word, words: SOURCES.to_vec(), near },
-                );
-                None
-            }
-        }
-    }
-
-    fn certificate_form(&mut self, section: Section<'_>) {
-        let (certificate, key, directory) =
-            (section.has("certificate"), section.has("key"), section.has("directory"));
-        let (at, why) = match (certificate, key, directory) {
-            (false, false, false) => (section.table.at, CertificateForm::Nothing),
-            (true, false, false) => (section.key_at("certificate"), CertificateForm::NoKey),
-            (false, true, false) => (section.key_at("key"), CertificateForm::NoCertificate),
-            (true, _, true) | (_, true, true) => (section.key_at("directory"), CertificateForm::Both),
-            // Written in the right form: what is wrong with the values was said.
-            (true, true, false) | (false, false, true) => return,
-        };
-        self.error(at, What::CertificateForm { why });
-    }
-
     /// Settings that only mean something with HTTPS, written for a site without.
     fn without_ssl(&mut self, section: Section<'_>, name: &str, is_ssl: bool) {
         let what = |key| What::WithoutSsl { key, site: name.to_owned() };
@@ -365,7 +248,9 @@ impl Reader<'_> {
         if section.has("hsts") {
             self.error(section.key_at("hsts"), what("hsts"));
         }
-        for key in ["certificate", "tls_versions"] {
+        for key in
+            ["certificate", "tls_versions", "alpn", "cipher_suites", "certificate_compression", "client_auth"]
+        {
             if section.has(key) {
                 self.warning(section.key_at(key), what(key));
             }

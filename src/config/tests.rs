@@ -257,6 +257,8 @@ fn flags_go_through_the_same_checks_and_win() {
         session_cache_size: Some("5".to_owned()),
         session_lifetime: Some("1h".to_owned()),
         session_mode: Some("off".to_owned()),
+        certificate_cache_size: Some("7".to_owned()),
+        certificate_cache_lifetime: Some("5m".to_owned()),
         http: vec!["127.0.0.1:0".to_owned()],
         https: vec!["127.0.0.1:0".to_owned(), "[::1]:8443".to_owned()],
         log: Some("error".to_owned()),
@@ -266,8 +268,15 @@ fn flags_go_through_the_same_checks_and_win() {
     assert_eq!(config.workers, Workers::Count(std::num::NonZeroU16::new(3).expect("not zero")));
     assert_eq!(
         config.session_cache,
-        SessionCache { mode: SessionMode::Off, size: 5, lifetime: Duration::from_secs(3600) }
+        SessionCache {
+            mode: SessionMode::Off,
+            size: 5,
+            lifetime: Duration::from_secs(3600),
+            fleet_secret_file: None
+        }
     );
+    let cache = config.certificate_cache;
+    assert_eq!((cache.size, cache.lifetime), (7, Duration::from_secs(300)));
     assert_eq!(config.listen.http.len(), 1);
     assert_eq!(config.listen.outside_http_port, OutsidePort::AsBound);
     assert_eq!(config.listen.outside_http_port.number(4321), Some(4321));
@@ -298,7 +307,16 @@ fn every_key_is_read() {
                 if key == "url" { "" } else { "url = \"https://127.0.0.1\"\n" }
             ),
             "`certificate`" if key == "source" => format!("{SITE}[[site.certificate]]\n{wrong}"),
-            "`certificate`" => format!("{SITE}[[site.certificate]]\nsource = \"files\"\n{wrong}"),
+            "`certificate`" => {
+                let source = match key {
+                    "run" => "command",
+                    "url" | "ca" => "http",
+                    "timeout" => "http\"\nurl = \"http://a",
+                    _ => "files",
+                };
+                format!("{SITE}[[site.certificate]]\nsource = \"{source}\"\n{wrong}")
+            }
+            "`client_auth`" => format!("{SITE}[site.client_auth]\n{wrong}"),
             ACME if key == "source" => continue,
             ACME => format!("{SITE}[[site.certificate]]\nsource = \"acme\"\n{wrong}"),
             "`eab`" | "`dns`" => {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use crate::config::config::{Limits, LogLevel, Sandbox, SessionCache, Timeouts, Workers};
+use crate::config::config::{Limits, LogLevel, Sandbox, Timeouts, Workers};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
@@ -41,16 +41,6 @@ impl Reader<'_> {
         }
     }
 
-    pub(super) fn session_cache(&mut self, top: Section<'_>) -> SessionCache {
-        let table = self.table(top, "session_cache", "[session_cache]");
-        let section = self.section(&table, &keys::SESSION_CACHE);
-        SessionCache {
-            mode: self.choice(section, "mode", defaults::SESSION_MODE),
-            size: self.usize(section, "size", &defaults::SESSION_CACHE_SIZE),
-            lifetime: self.seconds(section, "lifetime", &defaults::SESSION_LIFETIME),
-        }
-    }
-
     pub(super) fn limits(&mut self, top: Section<'_>) -> Limits {
         let table = self.table(top, "limits", "[limits]");
         let section = self.section(&table, &keys::LIMITS);
@@ -77,6 +67,11 @@ impl Reader<'_> {
                 .count_if_written(section, "connections_per_address", &defaults::CONNECTIONS_PER_ADDRESS)
                 .and_then(|count| u16::try_from(count).ok()),
             requests_per_address: self.requests_per_address(section),
+            handshakes_per_worker: self.usize(
+                section,
+                "handshakes_per_worker",
+                &defaults::HANDSHAKES_PER_WORKER,
+            ),
         }
     }
 

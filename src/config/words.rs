@@ -274,11 +274,40 @@ impl What {
             Self::SourceKey { key, source } => words(
                 format!("`{key}` is no setting of source \"{source}\""),
                 "nothing would read it",
-                if *source == "files" {
-                    "source \"files\" has `certificate` and `key`, or `directory`"
-                } else {
-                    "source \"self_signed\" has `key`, a file; for a certificate of your own write source = \"files\""
+                match *source {
+                    "files" => "source \"files\" has `certificate`, `key` and `ocsp`, or `directory`",
+                    "command" => "source \"command\" has `run` and `timeout`",
+                    "http" => "source \"http\" has `url`, `timeout` and `ca`",
+                    _ => {
+                        "source \"self_signed\" has `key`, a file; for a certificate of your own write source = \"files\""
+                    }
                 },
+            ),
+            Self::FleetSecret {} => words(
+                "`fleet_secret_file` has no meaning: sessions are not kept in tickets",
+                "only tickets are sealed with it",
+                "write mode = \"tickets\", or remove `fleet_secret_file`",
+            ),
+            Self::NoSuite { version } => words(
+                format!("`cipher_suites` has none for TLS {version}"),
+                "`tls_versions` has that version",
+                format!("add a suite of TLS {version}, or take \"{version}\" out of `tls_versions`"),
+            ),
+            Self::BadSourceUrl { text, why } => {
+                let label = match why {
+                    BadUpstream::Path => "a path has ASCII letters and no spaces".to_owned(),
+                    why => upstream(text, *why).label,
+                };
+                words(
+                    format!("\"{text}\" is not a URL to ask"),
+                    label,
+                    "write \"http://127.0.0.1:9000/certificate\", an https URL, \"unix:/run/certificates.sock\" or \"unix:/run/certificates.sock:/path\"",
+                )
+            }
+            Self::BadFieldName { text } => words(
+                format!("\"{text}\" is not the name of a field of your own"),
+                "letters, digits and `-`; not one that HTTP or a front end uses",
+                "write a name such as \"X-Client-Identity\"",
             ),
             Self::Preload {} => words(
                 "`preload` without what browsers ask for it",
@@ -573,6 +602,9 @@ fn example(table: &str, key: &str) -> String {
         }
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
+        ("`certificate`", "run") => "run = [\"/usr/local/bin/site-cert\"]".to_owned(),
+        ("`certificate`", "url") => "url = \"http://127.0.0.1:9000/certificate\"".to_owned(),
+        ("`client_auth`", _) => "ca = \"clients.pem\"".to_owned(),
         ("`eab`", "key_id") => "key_id = \"kid-1\", the name of the key".to_owned(),
         ("`eab`", _) => "key_file = \"eab.key\", a file with the key in base64url".to_owned(),
         ("`dns`", _) => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
@@ -590,8 +622,9 @@ fn filled(key: &str) -> String {
         "hosts" => "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned(),
         "upstream" => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
         "to" => "to = \"/var/log/portcullis/access.log\", \"stdout\" or \"syslog\"".to_owned(),
-        "run" => "run = [\"/usr/local/bin/set-record\"]".to_owned(),
         "certificate" => "certificate = [{ source = \"self_signed\" }], or leave it out".to_owned(),
+        "run" => "run = [\"/usr/local/bin/program\"]".to_owned(),
+        "cipher_suites" => "cipher_suites = [\"TLS_AES_128_GCM_SHA256\"], or leave it out".to_owned(),
         "tls_versions" => "tls_versions = [\"1.2\", \"1.3\"], or leave it out".to_owned(),
         _ => "a value, or leave it out".to_owned(),
     }

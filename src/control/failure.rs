@@ -21,6 +21,8 @@ pub enum StartFailure {
     Certificates(Vec<(Place, String, CertificateProblem)>),
     /// Each with the site it is about.
     Tls(Vec<(String, TlsProblem)>),
+    /// The fleet's secret.
+    Secret(CertificateProblem),
     Resolve(Vec<ResolveFailure>),
     /// Site servers over https that nobody could vouch for.
     Authorities(Vec<AuthorityFailure>),
@@ -85,6 +87,9 @@ impl fmt::Display for StartFailure {
             }),
             StartFailure::Tls(problems) => {
                 lines(f, problems, |f, (site, problem)| write!(f, "site \"{site}\": {problem}"))
+            }
+            StartFailure::Secret(problem) => {
+                write!(f, "fleet_secret_file: {problem}\n  do: {}", problem.remedy())
             }
             StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
                 let ResolveFailure { place, upstream, error } = failure;

@@ -1,32 +1,26 @@
 //! Building a generation: certificates found, names resolved, rules compiled. All problems at once.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::StartFailure;
-use super::sealing;
-use super::upstreams;
+use super::{StartFailure, sealing, tls, upstreams};
 use crate::access_log::{AccessLog, Destination};
-use crate::certs::{self, CertificateProblem, CertificateWarning, FoundCertificate};
+use crate::certs::{CertificateWarning, Keeper, KeptSite, PolicyPlan};
 use crate::config::{
-    self, Config, Endpoint, Generation, Kept, SelfSignedKey, ServedSite, SessionMode, SessionProtection,
-    Site, SiteTls, TlsVersions, UpstreamId,
+    self, Config, Endpoint, Generation, Kept, ServedSite, SessionProtection, Site, UpstreamId,
 };
 use crate::dispatch::{Place, Ports, Sites};
 use crate::http::Scheme;
 use crate::limits::AddressLimits;
 use crate::sealing::Binding as SealedFor;
 use crate::spool;
-use crate::tls::{
-    self, Binding, CacheLimits, CertificateSet, Moment, Policy, ServerConfigs, SessionCache, Sessions,
-    TicketKeys, TlsProblem, Versions,
-};
+use crate::tls::SiteTls;
 
 /// Something about a site's certificate the operator should hear.
 pub struct SiteWarning {
@@ -45,19 +39,17 @@ pub fn build(
     config: Config,
     addresses: &[(Scheme, SocketAddr)],
     before: Option<&Generation>,
+    keeper: &Keeper,
     warnings: &mut Vec<SiteWarning>,
-) -> Result<Generation, StartFailure> {
+) -> Result<(Generation, Vec<Arc<KeptSite>>), StartFailure> {
     let ports = outside_ports(&config, addresses);
-    let configs = ServerConfigs::new(None);
-    let policies = policies(&config)?;
-    let sites = compile(&config, &policies, ports)?;
+    let sites = sites(&config, ports)?;
     let (endpoints, upstreams) = upstreams::endpoints(&config, before)?;
     let access_log = access_log(&config, before)?;
-    let certificates = certificates(&config, &configs, warnings)?;
     // Sessions are dated by one clock as long as the process lives.
-    let dates = before.map_or_else(|| Arc::new(SystemClock) as Arc<dyn tls::Clock>, |b| b.dates.clone());
-    let sessions = sessions(&config, &dates, before)
-        .map_err(|problem| StartFailure::Tls(vec![("*".to_owned(), problem)]))?;
+    let dates = keeper.clock().clone();
+    let sessions = tls::sessions(&config, &dates, before)?;
+    let kept_sites = tls::keep_sites(&config, keeper, &sessions, warnings)?;
 
     let challenges = before.map_or_else(Arc::default, |before| before.challenges.clone());
     let sealing = before.map_or_else(Arc::default, |before| before.sealing.clone());
@@ -67,24 +59,12 @@ pub fn build(
             .map_err(StartFailure::Sealing)?;
     }
 
-    let mut served = Vec::with_capacity(config.sites.len());
-    let mut problems = Vec::new();
-    let parts = config.sites.iter().zip(policies).zip(certificates).zip(upstreams);
-    for (((site, policy), certificates), upstreams) in parts {
-        let tls = certificates.map(|certificates| {
-            let sessions = sessions.for_site(Binding::of(&site.name, &policy));
-            let config = configs.build(&policy, certificates.clone(), sessions);
-            let (site, policy) = (site.name.clone(), policy.number());
-            config.map(|config| Arc::new(SiteTls { site, policy, config, certificates }))
-        });
-        match tls.transpose() {
-            Ok(tls) => served.push(serve(site, tls, upstreams, &endpoints)),
-            Err(problem) => problems.push((site.name.clone(), problem)),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(StartFailure::Tls(problems));
-    }
+    let parts = config.sites.iter().zip(&kept_sites).zip(upstreams);
+    let served = parts
+        .map(|((site, kept), upstreams)| {
+            serve(site, kept.as_ref().map(|kept| kept.tls().clone()), upstreams, &endpoints)
+        })
+        .collect();
     let address_limits = before
         .map_or_else(|| Arc::new(AddressLimits::new(Instant::now())), |before| before.address_limits.clone());
     let kept = Kept { sessions, dates, sealing, challenges, access_log, address_limits };
@@ -93,7 +73,8 @@ pub fn build(
     let settings = written.map(|listener| listener.settings.clone());
     let listeners = addresses.iter().copied().zip(settings).collect();
     let number = before.map_or(1, |before| before.number + 1);
-    Ok(Generation::new(number, config, sites, endpoints, served, kept, (listeners, outside)))
+    let generation = Generation::new(number, config, sites, endpoints, served, kept, (listeners, outside));
+    Ok((generation, kept_sites.into_iter().flatten().collect()))
 }
 
 /// The sites as a generation has them, for those who only ask what is decided. `ports`: what visitors see, as
@@ -102,7 +83,7 @@ pub fn build(
 /// # Errors
 /// All problems of the first kind that was met.
 pub fn sites(config: &Config, ports: Ports) -> Result<Sites, StartFailure> {
-    compile(config, &policies(config)?, ports)
+    compile(config, ports)
 }
 
 /// What `check` says of a good configuration.
@@ -133,12 +114,13 @@ pub fn verify(mut config: Config) -> Result<(Summary, Vec<SiteWarning>), StartFa
     config.state_directory = scratch.clone();
     let log = config.access_log.take();
     let mut warnings = Vec::new();
-    let built = build(config, &[], None, &mut warnings);
+    let keeper = tls::keeper(&config)?;
+    let built = build(config, &[], None, &keeper, &mut warnings);
     // What cannot be removed is in the system's directory for such things.
     let _ = std::fs::remove_dir_all(&scratch);
     // Nothing is ordered here, and what was is in the directory of the configuration.
     warnings.retain(|warning| !warning.warning.is_not_ordered_yet());
-    let generation = built?;
+    let (generation, _) = built?;
     log.as_ref().map_or(Ok(()), log_can_be)?;
     let rules = generation.config.sites.iter().map(|site| site.rules().len()).sum();
     Ok((Summary { sites: generation.config.sites.len(), rules }, warnings))
@@ -178,81 +160,18 @@ fn outside_ports(config: &Config, addresses: &[(Scheme, SocketAddr)]) -> Ports {
     config.listen.ports(bound(Scheme::Http), bound(Scheme::Https))
 }
 
-fn policies(config: &Config) -> Result<Vec<Policy>, StartFailure> {
-    let mut problems = Vec::new();
-    let mut policies = Vec::with_capacity(config.sites.len());
-    for site in &config.sites {
-        let versions = match site.tls_versions {
-            TlsVersions::Tls12AndTls13 => Versions::Tls12And13,
-            TlsVersions::Tls12 => Versions::Tls12,
-            TlsVersions::Tls13 => Versions::Tls13,
-        };
-        match Policy::new(versions, vec![b"h2".to_vec(), b"http/1.1".to_vec()], None) {
-            Ok(policy) => policies.push(policy),
-            Err(problem) => problems.push((site.name.clone(), problem)),
-        }
-    }
-    if problems.is_empty() { Ok(policies) } else { Err(StartFailure::Tls(problems)) }
-}
-
-fn compile(config: &Config, policies: &[Policy], ports: Ports) -> Result<Sites, StartFailure> {
+fn compile(config: &Config, ports: Ports) -> Result<Sites, StartFailure> {
     // The table knows classes of equal policies, numbered as they come.
-    let mut classes: Vec<u64> = Vec::new();
-    let mut class = |policy: &Policy| {
-        let number = policy.number();
-        let known = classes.iter().position(|known| *known == number);
-        known.unwrap_or_else(|| {
-            classes.push(number);
-            classes.len() - 1
-        }) as u32
-    };
+    let mut classes: HashMap<PolicyPlan, u32> = HashMap::new();
     let mut rules = config.site_rules();
-    for (rules, policy) in rules.iter_mut().zip(policies) {
-        rules.tls_policy = class(policy);
+    for (rules, site) in rules.iter_mut().zip(&config.sites) {
+        let number = classes.len() as u32;
+        rules.tls_policy = *classes.entry(tls::policy(site)).or_insert(number);
     }
     // The configuration's reader compiled the same rules before.
     Sites::compile(rules, ports).map_err(|problems| {
         StartFailure::System(std::io::Error::other(format!("{} rules do not compile", problems.len())))
     })
-}
-
-/// The sessions of the generation before where they can go on: a cache always, whose bounds [`adopt`] sets, and
-/// ticket keys of the same lifetime.
-fn sessions(
-    config: &Config,
-    dates: &Arc<dyn tls::Clock>,
-    before: Option<&Generation>,
-) -> Result<Sessions, TlsProblem> {
-    let clock = dates.clone();
-    let settings = config.session_cache;
-    if let Some(before) = before {
-        let same_lifetime = before.config.session_cache.lifetime == settings.lifetime;
-        match (settings.mode, &before.sessions) {
-            (SessionMode::Cache, sessions @ Sessions::Cache { .. }) => return Ok(sessions.clone()),
-            (SessionMode::Tickets, sessions @ Sessions::Tickets { .. }) if same_lifetime => {
-                return Ok(sessions.clone());
-            }
-            _ => {}
-        }
-    }
-    Ok(match settings.mode {
-        SessionMode::Off => Sessions::Off,
-        SessionMode::Cache => Sessions::Cache {
-            cache: Arc::new(SessionCache::new(CacheLimits::new(settings.size, settings.lifetime))),
-            clock,
-        },
-        SessionMode::Tickets => {
-            Sessions::Tickets { keys: Arc::new(TicketKeys::random(settings.lifetime)?), clock }
-        }
-    })
-}
-
-/// Gives what outlives generations the bounds of this one, which is about to serve.
-pub fn adopt(generation: &Generation) {
-    if let Sessions::Cache { cache, .. } = &generation.sessions {
-        let settings = generation.config.session_cache;
-        cache.set_limits(CacheLimits::new(settings.size, settings.lifetime));
-    }
 }
 
 /// The log of the generation before when it is the same one.
@@ -294,99 +213,4 @@ fn no_log(log: &config::AccessLog, error: std::io::Error) -> StartFailure {
         Destination::Stdout => "stdout".into(),
     };
     StartFailure::AccessLog { place: log.place.clone(), path, error }
-}
-
-/// The system's clocks, as sessions are dated. The monotonic one is the machine's, not the process's: the process
-/// that takes over goes on with the same dates.
-struct SystemClock;
-
-impl tls::Clock for SystemClock {
-    fn now(&self) -> Moment {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        Moment {
-            monotonic: monotonic.tv_sec as u64 * 1000 + monotonic.tv_nsec as u64 / 1_000_000,
-            unix: unix.map_or(0, |since| since.as_millis() as u64),
-        }
-    }
-}
-
-/// A certificate for each site with HTTPS, each source asked in turn. Reading and proving one takes half a
-/// millisecond: ten thousand are shared by as many threads as there are cores.
-fn certificates(
-    config: &Config,
-    configs: &ServerConfigs,
-    warnings: &mut Vec<SiteWarning>,
-) -> Result<Vec<Option<CertificateSet>>, StartFailure> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let part = config.sites.len().div_ceil(threads).max(SITES_PER_THREAD_MIN);
-    let find = |sites: &[Site]| -> Vec<_> {
-        sites.iter().map(|site| certificate(site, &config.state_directory, now, configs)).collect()
-    };
-    let found: Vec<Vec<_>> = std::thread::scope(|scope| {
-        let mut parts = config.sites.chunks(part);
-        let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|sites| scope.spawn(move || find(sites))).collect();
-        let first = find(first);
-        let others = others.into_iter().map(|other| match other.join() {
-            Ok(found) => found,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        std::iter::once(first).chain(others).collect()
-    });
-    let mut problems = Vec::new();
-    let mut all = Vec::with_capacity(config.sites.len());
-    for (site, found) in config.sites.iter().zip(found.into_iter().flatten()) {
-        let place = site.certificate.first().map_or(&site.place, |written| &written.place);
-        match found {
-            Some(Ok(found)) => {
-                warnings.extend(found.warnings.into_iter().map(|warning| SiteWarning {
-                    site: site.name.clone(),
-                    place: place.clone(),
-                    warning,
-                }));
-                all.push(Some(found.set));
-            }
-            Some(Err(problem)) => problems.push((place.clone(), site.name.clone(), problem)),
-            None => all.push(None),
-        }
-    }
-    if problems.is_empty() { Ok(all) } else { Err(StartFailure::Certificates(problems)) }
-}
-
-/// Fewer sites are not worth a thread.
-const SITES_PER_THREAD_MIN: usize = 32;
-
-/// The certificate of one site; `None`: it has no HTTPS.
-fn certificate(
-    site: &Site,
-    state_directory: &Path,
-    now: i64,
-    configs: &ServerConfigs,
-) -> Option<Result<FoundCertificate, CertificateProblem>> {
-    site.ssl.then(|| {
-        let names: Vec<String> =
-            site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect();
-        let sources: Vec<certs::Source> =
-            site.certificate.iter().map(|written| source(site, &written.source)).collect();
-        certs::find(&site.name, &names, &sources, state_directory, now, configs)
-    })
-}
-
-fn source(site: &Site, written: &config::Source) -> certs::Source {
-    match written {
-        config::Source::Files { certificate, key } => {
-            certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
-        }
-        config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
-        config::Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
-        config::Source::SelfSigned { key } => certs::Source::SelfSigned {
-            key: match key {
-                SelfSignedKey::Ours => None,
-                SelfSignedKey::File(path) => Some(path.clone()),
-            },
-        },
-    }
 }

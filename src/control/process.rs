@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 
-use super::StartFailure;
 use super::acme::AcmeKeeper;
 use super::administration::Administration;
 use super::generation::{self, SiteWarning};
@@ -29,7 +28,9 @@ use super::signals::{self, Asked};
 use super::systemd;
 use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailure};
 use super::workers::{Workers, log_ring};
+use super::{StartFailure, tls};
 use crate::admin::{Ask, View};
+use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
 use crate::http::Scheme;
 use crate::sandbox;
@@ -113,7 +114,10 @@ fn begin<'a>(
     let held = clones(&new).map_err(StartFailure::System)?;
     let addresses: Vec<_> = bound.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();
-    let generation = Arc::new(generation::build(config, &addresses, None, &mut warnings)?);
+    let keeper = tls::keeper(&config)?;
+    let (generation, kept_sites) = generation::build(config, &addresses, None, &keeper, &mut warnings)?;
+    let generation = Arc::new(generation);
+    tls::watch(&keeper, &generation, kept_sites).map_err(StartFailure::System)?;
     log_warnings(&warnings);
     let mut key_keeper = KeyKeeper::default();
     key_keeper.keep(&generation).map_err(StartFailure::System)?;
@@ -123,8 +127,8 @@ fn begin<'a>(
     }
 
     let (events, inbox) = channel();
-    let renewed = events.clone();
-    let mut acme = AcmeKeeper::new(move |_: &str| drop(renewed.send(Event::Renewed)));
+    let renewed = keeper.clone();
+    let mut acme = AcmeKeeper::new(move |site: &str| renewed.refresh_site(site));
     // The receiver lives as long as the process serves.
     let signalled = events.clone();
     signals::watch(move |asked| drop(signalled.send(Event::Signal(asked)))).map_err(StartFailure::System)?;
@@ -169,9 +173,9 @@ fn begin<'a>(
         outdated: Vec::new(),
         key_keeper,
         administration,
+        keeper,
         acme,
         reloading: Reloading::No,
-        is_refresh_wanted: false,
         installing: None,
         upgrading: None,
         successor: None,
@@ -196,8 +200,6 @@ enum Event {
     Built(Box<Result<Built, ReloadFailure>>),
     /// An upgrade: a new process serves beside this one, or will not.
     Succeeded(Result<Successor, UpgradeFailure>),
-    /// A certificate that was ordered is there.
-    Renewed,
 }
 
 /// Whether a generation is being built.
@@ -232,10 +234,10 @@ struct Process<'a> {
     outdated: Vec<Arc<Generation>>,
     key_keeper: KeyKeeper,
     administration: Administration,
+    /// Of certificates.
+    keeper: Arc<Keeper>,
     acme: AcmeKeeper,
     reloading: Reloading,
-    /// Certificates have come while a generation was being built.
-    is_refresh_wanted: bool,
     /// When the generation was given to the workers, until all have said that they serve with it.
     installing: Option<Instant>,
     resolver: Resolver,
@@ -303,8 +305,6 @@ impl Process<'_> {
                 Event::Signal(Asked::Reload) if draining => self.not_reloaded(&ReloadFailure::Draining),
                 Event::Signal(Asked::Reload) if self.upgrading.is_some() => self.reload_asked = true,
                 Event::Signal(Asked::Reload) => self.reload(),
-                Event::Renewed if draining => {}
-                Event::Renewed => self.refresh(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
                 Event::Built(built) => match *built {
                     Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
@@ -430,26 +430,11 @@ impl Process<'_> {
         tracing::info!("reloading");
         systemd::reloading();
         self.administration.reload_begins();
-        self.build(self.reread.clone());
-    }
-
-    /// A generation with the configuration there is, and the certificates that are there now.
-    fn refresh(&mut self) {
-        if self.reloading != Reloading::No {
-            self.is_refresh_wanted = true;
-            return;
-        }
-        self.is_refresh_wanted = false;
-        tracing::info!("taking up new certificates");
-        let config = self.generation.config.clone();
-        self.build(Arc::new(move || Ok(config.clone())));
-    }
-
-    fn build(&mut self, reread: Reread) {
         let events = self.events.clone();
         let done = move |built| drop(events.send(Event::Built(Box::new(built))));
         let (serving, bound) = (self.generation.clone(), self.bound.clone());
-        match reload::start(reread, serving, bound, self.workers.count(), done) {
+        let keeper = self.keeper.clone();
+        match reload::start(self.reread.clone(), serving, bound, self.workers.count(), keeper, done) {
             Ok(()) => self.reloading = Reloading::Yes,
             Err(error) => self.not_reloaded(&ReloadFailure::Start(StartFailure::System(error))),
         }
@@ -457,7 +442,7 @@ impl Process<'_> {
 
     /// Swaps the generations.
     fn install(&mut self, built: Built) {
-        let Built { generation, listening, warnings } = built;
+        let Built { generation, kept_sites, listening, warnings } = built;
         log_warnings(&warnings);
         for warning in &generation.config.warnings {
             tracing::warn!("{warning}");
@@ -472,7 +457,10 @@ impl Process<'_> {
         for Bound { scheme, address, .. } in &listening.gone {
             tracing::info!("listening no more on {}://{address}", scheme.as_str());
         }
-        generation::adopt(&generation);
+        tls::adopt(&generation, &self.keeper);
+        if let Err(error) = tls::watch(&self.keeper, &generation, kept_sites) {
+            tracing::error!(%error, "changed certificates are not taken up before the next reload");
+        }
         self.held.retain(|sockets| !listening.gone.contains(&sockets.bound));
         match clones(&listening.new) {
             Ok(new) => self.held.extend(new),
@@ -522,8 +510,6 @@ impl Process<'_> {
         self.reloading = Reloading::No;
         if again {
             self.reload();
-        } else if self.is_refresh_wanted {
-            self.refresh();
         }
     }
 }
@@ -570,8 +556,7 @@ fn wait_until_started(inbox: &Receiver<Event>, count: usize) -> Result<(), Start
             Event::Worker(Report::Ended { .. } | Report::Installed { .. } | Report::Quiet { .. })
             | Event::Built(_)
             | Event::Succeeded(_)
-            | Event::Asked(_)
-            | Event::Renewed => {}
+            | Event::Asked(_) => {}
         }
     }
     Ok(())

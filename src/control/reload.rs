@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::StartFailure;
 use super::generation::{self, SiteWarning};
 use super::listen::{self, Bound, Listening};
+use crate::certs::{Keeper, KeptSite};
 use crate::config::{Config, Generation, Problems};
 
 /// Reads the configuration anew, from where it was read at the start.
@@ -18,6 +19,7 @@ pub type Reread = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 /// What is ready to serve.
 pub(super) struct Built {
     pub(super) generation: Arc<Generation>,
+    pub(super) kept_sites: Vec<Arc<KeptSite>>,
     pub(super) listening: Listening,
     pub(super) warnings: Vec<SiteWarning>,
 }
@@ -51,9 +53,10 @@ pub(super) fn start(
     serving: Arc<Generation>,
     bound: Vec<Bound>,
     workers: usize,
+    keeper: Arc<Keeper>,
     done: impl FnOnce(Result<Built, ReloadFailure>) + Send + 'static,
 ) -> io::Result<()> {
-    let build = move || done(build(&reread, &serving, &bound, workers));
+    let build = move || done(build(&reread, &serving, &bound, workers, &keeper));
     std::thread::Builder::new().name("reload".to_owned()).spawn(build)?;
     Ok(())
 }
@@ -63,13 +66,14 @@ fn build(
     serving: &Generation,
     bound: &[Bound],
     workers: usize,
+    keeper: &Keeper,
 ) -> Result<Built, ReloadFailure> {
     let config = reread().map_err(ReloadFailure::Config)?;
     let listening = listen::bind(&config, workers, bound, &mut Vec::new()).map_err(StartFailure::Bind);
     let listening = listening.map_err(ReloadFailure::Start)?;
     let addresses: Vec<_> = listening.all.iter().map(|bound| (bound.scheme, bound.address)).collect();
     let mut warnings = Vec::new();
-    let generation = generation::build(config, &addresses, Some(serving), &mut warnings);
-    let generation = Arc::new(generation.map_err(ReloadFailure::Start)?);
-    Ok(Built { generation, listening, warnings })
+    let built = generation::build(config, &addresses, Some(serving), keeper, &mut warnings);
+    let (generation, kept_sites) = built.map_err(ReloadFailure::Start)?;
+    Ok(Built { generation: Arc::new(generation), kept_sites, listening, warnings })
 }

@@ -14,6 +14,7 @@ mod contained;
 mod handshake;
 mod http1;
 mod http2;
+mod identity;
 mod live_settings;
 mod location;
 mod plan;
@@ -36,11 +37,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::access_log;
-use crate::config::{Generation, SiteTls};
-use crate::dispatch::SiteId;
+use crate::config::Generation;
+use crate::dispatch::{Host, SiteId};
 use crate::http::Scheme;
 use crate::net::Settled;
 use crate::proxy_protocol::{Ends, Facts, TlsFacts};
+use crate::tls::ServedTls;
 
 /// What is known of a client's connection from its beginning on.
 struct Visitor {
@@ -57,7 +59,11 @@ struct Visitor {
 
 /// What the handshake settled. Holds the certificate and the policy in use, not the generation they were in.
 struct Shaken {
-    tls: Arc<SiteTls>,
+    tls: Arc<ServedTls>,
+    // The name asked for, where names of a site may differ in their policy.
+    name: Option<Box<[u8]>>,
+    // Who the client is by its certificate.
+    identity: Option<Box<[u8]>>,
     // The site in the generation with this number, once looked for.
     site: Cell<(u64, Option<SiteId>)>,
     /// For the access log.
@@ -86,7 +92,7 @@ impl Visitor {
 
 impl Shaken {
     fn new(
-        tls: Arc<SiteTls>,
+        (tls, name): (Arc<ServedTls>, Option<Box<[u8]>>),
         site: SiteId,
         generation: &Generation,
         told: access_log::Tls,
@@ -94,7 +100,19 @@ impl Shaken {
         settled: Settled,
     ) -> Shaken {
         let site = Cell::new((generation.number, Some(site)));
-        Shaken { tls, site, told, duration_us: Cell::new(Some(duration_us)), settled }
+        Shaken { tls, name, identity: None, site, told, duration_us: Cell::new(Some(duration_us)), settled }
+    }
+
+    /// Whether this connection was made under the policy of the host it is asked for now. Names of a site whose
+    /// sources are asked may differ in theirs: there a connection is good for the name it was made for alone
+    /// (RFC 9110 §15.5.20).
+    fn is_for(&self, generation: &Generation, site: SiteId, authority: &[u8]) -> bool {
+        if !generation.site_tls(site).is_some_and(|tls| tls.asks()) {
+            return true;
+        }
+        let host = Host::parse(authority).map(|host| host.name);
+        self.site_in(generation) == Some(site)
+            && self.name.as_deref().is_some_and(|name| host.is_ok_and(|host| name.eq_ignore_ascii_case(host)))
     }
 
     /// The site in a generation, which may be later than the handshake.

@@ -18,13 +18,14 @@ use crate::http1::{
 use crate::net::Buffer;
 use crate::proxy::append_chunk;
 
-use super::Visitor;
 use super::answer::Answer;
+use super::identity::IdentityFields;
 use super::location::RequestHost;
 use super::record::{Came, Decided, Record};
 use super::service::Service;
 use super::serving::Serving;
 use super::session_cookies::SessionCookies;
+use super::{Shaken, Visitor};
 
 /// How often a request may have been here before: front ends of one house may well stand behind each other.
 const OWN_HOPS_MAX: u8 = 4;
@@ -167,6 +168,11 @@ pub(super) fn decide(
         }
     }
     let site = decision.site.expect("a request that is forwarded has a site");
+    let is_for = |shaken: &Shaken| shaken.is_for(generation, site, authority);
+    if !visitor.handshake.as_ref().is_none_or(is_for) {
+        let why = (421, "other-tls-policy");
+        return Plan::Answer(Answer::error(service, record, head, head.reuse, why, None));
+    }
     let served = generation.site(site);
     // A request of HTTP/1.0 that names no host was decided for this one, if it has a name.
     let authority = match authority {
@@ -190,6 +196,7 @@ pub(super) fn decide(
     let judge = sealing
         .as_ref()
         .map(|sealing| |name: &[u8], value: &[u8], out: &mut Vec<u8>| sealing.incoming(name, value, out));
+    let identity = IdentityFields::of(generation, visitor, site);
     let outbound = Outbound {
         target,
         forwarded: &forwarded,
@@ -197,7 +204,7 @@ pub(super) fn decide(
         tunnel: head.upgrade.is_some(),
         expect_continue: head.expects_continue,
         host: authority,
-        set: &[],
+        set: identity.as_slice(),
         cookies: judge.as_ref().map(|judge| judge as &Judge<'_>),
     };
     let mut written = service.scratch.borrow_mut();

@@ -19,10 +19,10 @@ use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
 use crate::limits::{Counted, Pace};
 use crate::metrics::Counters;
-use crate::net::{Local, Socket, Stream};
+use crate::net::{Local, Mail, Socket, Stream};
 use crate::proxy::Proxy;
 use crate::spool::{Inlet, Lines};
-use crate::tls::Sessions;
+use crate::tls::{Answer, Sessions};
 use crate::upstream::Pool;
 
 pub struct Service {
@@ -40,6 +40,9 @@ pub struct Service {
     // Where a site is for visitors, over HTTP and over HTTPS; likewise.
     pub(super) authorities: RefCell<(Vec<u8>, Vec<u8>)>,
     pub(super) keys: WorkerKeys,
+    // What sources of certificates say of names.
+    pub(super) answers: Mail<Answer>,
+    handshakes: Rc<Cell<usize>>,
     pub(super) challenges: WorkerChallenges,
     worker: usize,
     open: Rc<Cell<usize>>,
@@ -75,6 +78,8 @@ impl Service {
             target_scratch: RefCell::default(),
             authorities: RefCell::default(),
             keys,
+            answers: Mail::new(),
+            handshakes: Rc::default(),
             challenges: WorkerChallenges::default(),
             worker,
             open: Rc::default(),
@@ -124,6 +129,16 @@ impl Service {
         self.counters.connections_accepted.add(1);
         self.counters.connections_open.add(1);
         OpenConnection { open: self.open.clone(), counters: self.counters.clone() }
+    }
+
+    /// Counts a handshake for as long as the guard lives; `None`: `most` run already.
+    pub(super) fn begin_handshake(&self, most: usize) -> Option<RunningHandshake> {
+        let running = self.handshakes.get();
+        if running >= most {
+            return None;
+        }
+        self.handshakes.set(running + 1);
+        Some(RunningHandshake(self.handshakes.clone()))
     }
 
     /// Every connection ends after the request it is at, or the next one.
@@ -235,6 +250,15 @@ impl Service {
             tracing::debug!(%client, reason = "connections_per_address", "a connection is closed");
         }
         counted.map(Some).ok_or(())
+    }
+}
+
+/// Counts down when the handshake is over, however it ended.
+pub(super) struct RunningHandshake(Rc<Cell<usize>>);
+
+impl Drop for RunningHandshake {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::buffer::BufferPool;
-use super::clock::Clock;
+use super::clock::{Clock, Until};
 use super::deadline::Deadlines;
 use super::future_pool::FuturePool;
 use super::pauses::{Pause, Pauses};
@@ -47,7 +47,7 @@ impl Local {
     }
 
     /// Ends after `time`. May be dropped before.
-    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> {
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + use<> {
         // Placed: a timer is large and aligned to 128 bytes, which every future around it would be, too.
         self.futures.place(|| monoio::time::sleep(time))
     }
@@ -55,6 +55,11 @@ impl Local {
     /// Ends after a tick or two; costs next to nothing when dropped before.
     pub fn pause(&self) -> Pause {
         self.pauses.pause()
+    }
+
+    /// Ends at a moment of the worker's clock, a tick late at most. May be dropped before.
+    pub fn sleep_until(&self, until: Until) -> impl Future<Output = ()> + use<> {
+        self.sleep(Duration::from_millis(until.0.saturating_sub(self.clock.now_ms())))
     }
 
     /// Sends made on all sockets of the worker so far.

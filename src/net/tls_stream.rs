@@ -139,6 +139,13 @@ impl TlsStream {
         }
     }
 
+    /// Who the client is by the certificate that was verified, in this handshake or the one it resumes;
+    /// known until the end of the first response.
+    pub fn client_identity(&self, form: tls::IdentityForm) -> Option<Vec<u8>> {
+        let identity = self.rustls(|connection| Some(form.of(connection.peer_certificates()?.first()?)));
+        identity.flatten()
+    }
+
     /// Runs the handshake to its end, all of it before `until`. `dates` says when the session began, so that it
     /// never resumes later than it may.
     ///

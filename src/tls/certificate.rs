@@ -108,6 +108,18 @@ impl ServedCertificate {
         })
     }
 
+    /// The same with an OCSP response (DER) that clients who ask for one get (RFC 6066 §8).
+    pub fn stapled(self, response: Vec<u8>) -> ServedCertificate {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = Some(response);
+        ServedCertificate { certified: Arc::new(certified), ..self }
+    }
+
+    /// Whether an OCSP response goes with it.
+    pub fn is_stapled(&self) -> bool {
+        self.certified.ocsp.is_some()
+    }
+
     /// Whether the certificate is one for `host`. Allocates nothing.
     pub fn covers(&self, host: &[u8]) -> bool {
         self.names.covers(host)
@@ -185,6 +197,16 @@ impl CertificateSet {
     /// doing. Allocates nothing.
     pub fn covers(&self, host: &[u8]) -> bool {
         self.certificates.iter().all(|certificate| certificate.covers(host))
+    }
+
+    /// Whether the same chains are in both, in the same order.
+    pub fn is_same(&self, other: &CertificateSet) -> bool {
+        let chains = |set: &CertificateSet| -> Vec<Arc<CertifiedKey>> {
+            set.certificates.iter().map(|one| Arc::clone(&one.certified)).collect()
+        };
+        let (ours, theirs) = (chains(self), chains(other));
+        ours.len() == theirs.len()
+            && ours.iter().zip(&theirs).all(|(one, other)| one.cert == other.cert && one.ocsp == other.ocsp)
     }
 
     /// When the first of them ends, in seconds since 1970.

@@ -23,15 +23,19 @@
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
 pub mod certificate;
+mod certificate_cache;
 pub mod challenges;
 mod client_config;
 mod handover;
+mod handshake_failure;
+mod identity;
 mod names;
 pub mod origin;
 mod policy;
 mod problem;
 pub mod records;
 pub mod renewal;
+mod served;
 mod server_config;
 mod session_cache;
 mod sessions;
@@ -44,13 +48,19 @@ mod traffic_secrets;
 mod tests;
 
 pub use certificate::{CertificateSet, KeyKind, ServedCertificate, SourceWord};
+pub use certificate_cache::{
+    Cached, CachedName, CertificateCache, CertificateCacheStatistics, NameKey, NameOf,
+};
 pub use challenges::{Challenges, PendingChallenges, SeenChallenges};
 pub use client_config::{SharedClientConfig, UpstreamName, authorities, client_config};
 pub use handover::{export_sessions, import_sessions};
+pub use handshake_failure::HandshakeFailure;
+pub use identity::IdentityForm;
 pub use names::CertificateNames;
-pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, Versions};
+pub use policy::{Binding, ClientAuth, ClientAuthMode, Policy, PolicySettings, Versions, cipher_suites};
 pub use problem::{CertificateFlaw, TlsProblem};
 pub use records::{BadRecord, Opened, Records};
+pub use served::{Answer, Found, Known, NameSource, Reply, ServedTls, SiteTls, Slot};
 pub use server_config::{ServerConfigs, SharedServerConfig};
 pub use session_cache::{CacheLimits, CacheStatistics, SessionCache};
 pub use sessions::{Sessions, SiteSessions};

@@ -42,6 +42,10 @@ pub enum TlsProblem {
     ClientAuthorities,
     /// No certificate authority for site servers is usable.
     Authorities,
+    /// A revocation list for client certificates does not parse.
+    RevocationLists,
+    /// A cipher suite that is not known.
+    CipherSuite,
     /// The cryptography has no suite for the versions.
     Versions,
     /// No certificate in the set.
@@ -60,6 +64,8 @@ impl fmt::Display for TlsProblem {
             Self::AlpnName => "a protocol name of alpn must have 1 to 255 bytes",
             Self::ClientAuthorities => "client_auth has no usable certificate authority",
             Self::Authorities => "there is no usable certificate authority",
+            Self::RevocationLists => "client_auth has a revocation list that does not parse",
+            Self::CipherSuite => "a cipher suite is not one of those there are",
             Self::Versions => "no cipher suite serves the TLS versions",
             Self::NoCertificate => "there is no certificate to serve",
             Self::Randomness => "the system gave no random bytes",

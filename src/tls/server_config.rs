@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::compress::CompressionCache;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
@@ -23,6 +24,7 @@ pub struct ServerConfigs {
     no_client_auth: Arc<dyn ClientCertVerifier>,
     time: Arc<dyn TimeProvider>,
     key_log: Arc<dyn KeyLog>,
+    no_compression: Arc<CompressionCache>,
 }
 
 impl ServerConfigs {
@@ -35,6 +37,7 @@ impl ServerConfigs {
             no_client_auth: WebPkiClientVerifier::no_client_auth(),
             time: Arc::new(DefaultTimeProvider),
             key_log: Arc::new(Capture { also: key_log.unwrap_or_else(|| Arc::new(NoKeyLog)) }),
+            no_compression: Arc::new(CompressionCache::Disabled),
         }
     }
 
@@ -71,13 +74,20 @@ impl ServerConfigs {
             Some(auth) => auth.verifier(),
             None => Arc::clone(&self.no_client_auth),
         };
-        let mut config =
-            ServerConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time))
-                .with_protocol_versions(policy.versions().supported())
-                .map_err(|_| TlsProblem::Versions)?
-                .with_client_cert_verifier(verifier)
-                .with_cert_resolver(certificates);
+        let provider = policy.provider().unwrap_or(&self.provider);
+        let mut config = ServerConfig::builder_with_details(Arc::clone(provider), Arc::clone(&self.time))
+            .with_protocol_versions(policy.versions().supported())
+            .map_err(|_| TlsProblem::Versions)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(certificates);
         config.alpn_protocols = policy.alpn().to_vec();
+        // The library compresses for everyone it can. Clients' chains are taken as they are: unpacking is
+        // work that strangers could order.
+        config.cert_decompressors = Vec::new();
+        if !policy.settings().compression {
+            config.cert_compressors = Vec::new();
+            config.cert_compression_cache = Arc::clone(&self.no_compression);
+        }
         config.session_storage = sessions.storage;
         config.ticketer = sessions.tickets;
         config.send_tls13_tickets = sessions.tickets_sent;

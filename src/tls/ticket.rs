@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{hkdf, rand};
+use aws_lc_rs::{digest, hkdf, rand};
 use rustls::server::ProducesTickets;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -42,18 +42,30 @@ const LIFETIME_SECONDS_MAX: u64 = 7 * 24 * 3600;
 
 /// The keys of all sites; one for the process, given to each new generation.
 pub struct TicketKeys {
-    source: KeySource,
+    is_fleet: bool,
     lifetime_ms: u64,
-    // At most four: those of the periods that `opens` lets in.
-    ring: RwLock<Vec<PeriodKey>>,
+    ring: RwLock<Ring>,
 }
 
-enum KeySource {
-    Random,
-    Fleet(hkdf::Prk),
+struct Ring {
+    // Those of a fleet: what seals first, then the one before it, as long as its tickets live. Empty: random.
+    secrets: Vec<Secret>,
+    // At most four for each secret: those of the periods that `opens` lets in.
+    keys: Vec<PeriodKey>,
+}
+
+struct Secret {
+    derived: hkdf::Prk,
+    // Of the secret: whether another one was written into the file.
+    digest: digest::Digest,
+    serial: u32,
+    /// Opens nothing after this moment, on the fleet's clock; `None`: it seals.
+    until_ms: Option<u64>,
 }
 
 struct PeriodKey {
+    // Of its secret; 0 for random ones.
+    serial: u32,
     period: u64,
     key: LessSafeKey,
     // What the key was made of: the process that takes over goes on with it.
@@ -70,7 +82,7 @@ impl TicketKeys {
     /// # Errors
     /// `ShortLifetime`: less than two seconds.
     pub fn random(lifetime: Duration) -> Result<TicketKeys, TlsProblem> {
-        TicketKeys::new(KeySource::Random, lifetime)
+        TicketKeys::new(Vec::new(), lifetime)
     }
 
     /// Keys derived from what every machine of the fleet has: all bytes of `fleet_secret_file`.
@@ -79,33 +91,56 @@ impl TicketKeys {
     /// # Errors
     /// `ShortSecret`, `ShortLifetime`.
     pub fn from_secret(secret: &[u8], lifetime: Duration) -> Result<TicketKeys, TlsProblem> {
-        if secret.len() < Self::SECRET_BYTES_MIN {
-            return Err(TlsProblem::ShortSecret);
-        }
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis session tickets 1");
-        TicketKeys::new(KeySource::Fleet(salt.extract(secret)), lifetime)
+        TicketKeys::new(vec![Secret::new(secret, 1)?], lifetime)
     }
 
-    fn new(source: KeySource, lifetime: Duration) -> Result<TicketKeys, TlsProblem> {
+    fn new(secrets: Vec<Secret>, lifetime: Duration) -> Result<TicketKeys, TlsProblem> {
         if lifetime < Duration::from_secs(2) {
             return Err(TlsProblem::ShortLifetime);
         }
         let lifetime_ms = milliseconds(lifetime).min(LIFETIME_SECONDS_MAX * 1000);
-        Ok(TicketKeys { source, lifetime_ms, ring: RwLock::new(Vec::with_capacity(4)) })
+        let ring = Ring { secrets, keys: Vec::with_capacity(4) };
+        Ok(TicketKeys { is_fleet: !ring.secrets.is_empty(), lifetime_ms, ring: RwLock::new(ring) })
+    }
+
+    /// Seals with another secret from here on. Tickets of the one before open until their lifetime is over,
+    /// those of earlier ones do not. False: it is the same secret.
+    ///
+    /// # Errors
+    /// `ShortSecret`; nothing is changed then.
+    pub fn set_secret(&self, secret: &[u8], now: Moment) -> Result<bool, TlsProblem> {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        let serial = ring.secrets.first().map_or(1, |first| first.serial.wrapping_add(1).max(1));
+        let new = Secret::new(secret, serial)?;
+        let Some(mut old) = (!ring.secrets.is_empty()).then(|| ring.secrets.swap_remove(0)) else {
+            return Ok(false);
+        };
+        if old.digest.as_ref() == new.digest.as_ref() {
+            ring.secrets.insert(0, old);
+            return Ok(false);
+        }
+        old.until_ms = Some(self.time_ms(now).saturating_add(self.lifetime_ms));
+        let kept = [new.serial, old.serial];
+        ring.secrets = vec![new, old];
+        ring.keys.retain(|key| kept.contains(&key.serial));
+        Ok(true)
     }
 
     /// Forgets keys that open nothing any more. For a timer: without handshakes nobody else does.
     pub fn rotate(&self, now: Moment) {
         let current = self.period(now);
+        let time_ms = self.time_ms(now);
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        ring.retain(|key| self.opens(key.period, current));
+        ring.secrets.retain(|secret| secret.until_ms.is_none_or(|until_ms| time_ms <= until_ms));
+        let Ring { secrets, keys } = &mut *ring;
+        keys.retain(|key| {
+            let known = !self.is_fleet || secrets.iter().any(|secret| secret.serial == key.serial);
+            known && self.opens(key.period, current)
+        });
     }
 
     fn time_ms(&self, moment: Moment) -> u64 {
-        match self.source {
-            KeySource::Random => moment.monotonic,
-            KeySource::Fleet(_) => moment.unix,
-        }
+        if self.is_fleet { moment.unix } else { moment.monotonic }
     }
 
     fn period(&self, now: Moment) -> u64 {
@@ -114,34 +149,44 @@ impl TicketKeys {
 
     /// Whether a ticket of `period` can still be alive.
     fn opens(&self, period: u64, current: u64) -> bool {
-        let newest = match self.source {
-            KeySource::Random => current,
-            KeySource::Fleet(_) => current + 1,
-        };
+        let newest = if self.is_fleet { current + 1 } else { current };
         (current.saturating_sub(2)..=newest).contains(&period)
     }
 
     /// Whether a session of that full handshake may still resume.
     fn alive(&self, origin: Moment, now: Moment) -> bool {
         let (origin, now) = (self.time_ms(origin), self.time_ms(now));
-        let skew = match self.source {
-            KeySource::Random => 0,
-            KeySource::Fleet(_) => CLOCK_SKEW_MAX_MS,
-        };
+        let skew = if self.is_fleet { CLOCK_SKEW_MAX_MS } else { 0 };
         origin <= now.saturating_add(skew) && now.saturating_sub(origin) <= self.lifetime_ms
     }
 
-    /// Calls `work` with the key of `period`, made at need when `make` says so.
+    /// The secrets that open at this time, the one that seals first.
+    fn serials(&self, now: Moment) -> [Option<u32>; 2] {
+        if !self.is_fleet {
+            return [Some(0), None];
+        }
+        let time_ms = self.time_ms(now);
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let mut alive = ring
+            .secrets
+            .iter()
+            .filter(|secret| secret.until_ms.is_none_or(|until_ms| time_ms <= until_ms))
+            .map(|secret| secret.serial);
+        [alive.next(), alive.next()]
+    }
+
+    /// Calls `work` with the key of `period` and a secret, made at need when `make` says so.
     fn with_key<T>(
         &self,
-        period: u64,
+        (serial, period): (u32, u64),
         current: u64,
         make: bool,
         work: impl Fn(&PeriodKey) -> Option<T>,
     ) -> Option<T> {
+        let is_it = |key: &&PeriodKey| key.period == period && key.serial == serial;
         {
             let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(key) = ring.iter().find(|key| key.period == period) {
+            if let Some(key) = ring.keys.iter().find(is_it) {
                 return work(key);
             }
         }
@@ -149,28 +194,33 @@ impl TicketKeys {
             return None;
         }
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        ring.retain(|key| self.opens(key.period, current));
+        ring.keys.retain(|key| self.opens(key.period, current));
         // Another worker may have been first.
-        if !ring.iter().any(|key| key.period == period) {
-            ring.push(self.make_key(period)?);
+        if !ring.keys.iter().any(|key| is_it(&key)) {
+            let key = self.make_key(&ring.secrets, serial, period)?;
+            ring.keys.push(key);
         }
-        work(ring.iter().find(|key| key.period == period)?)
+        work(ring.keys.iter().find(is_it)?)
     }
 
-    fn make_key(&self, period: u64) -> Option<PeriodKey> {
+    fn make_key(&self, secrets: &[Secret], serial: u32, period: u64) -> Option<PeriodKey> {
         let mut bytes = Zeroizing::new([0; 32]);
-        match &self.source {
-            KeySource::Random => rand::fill(&mut *bytes).ok()?,
-            KeySource::Fleet(secret) => secret
+        if self.is_fleet {
+            let secret = secrets.iter().find(|secret| secret.serial == serial)?;
+            secret
+                .derived
                 .expand(
                     &[b"ticket key", &self.lifetime_ms.to_be_bytes(), &period.to_be_bytes()],
                     hkdf::HKDF_SHA256,
                 )
                 .ok()?
                 .fill(&mut *bytes)
-                .ok()?,
+                .ok()?;
+        } else {
+            rand::fill(&mut *bytes).ok()?;
         }
         Some(PeriodKey {
+            serial,
             period,
             key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*bytes).ok()?),
             bytes,
@@ -180,24 +230,24 @@ impl TicketKeys {
 
     /// The random keys that open tickets, for [`adopt`](Self::adopt); none of a fleet, which derives its own.
     pub(super) fn export(&self, mut each: impl FnMut(u64, u64, &[u8; 32])) {
-        if matches!(self.source, KeySource::Random) {
+        if !self.is_fleet {
             let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-            ring.iter().for_each(|key| each(self.lifetime_ms, key.period, &key.bytes));
+            ring.keys.iter().for_each(|key| each(self.lifetime_ms, key.period, &key.bytes));
         }
     }
 
     /// Takes up a key that another process exported, if it would open tickets here.
     pub(super) fn adopt(&self, lifetime_ms: u64, period: u64, bytes: &[u8; 32], now: Moment) {
         let current = self.period(now);
-        let is_ours = matches!(self.source, KeySource::Random) && lifetime_ms == self.lifetime_ms;
+        let is_ours = !self.is_fleet && lifetime_ms == self.lifetime_ms;
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        if !is_ours || !self.opens(period, current) || ring.iter().any(|key| key.period == period) {
+        if !is_ours || !self.opens(period, current) || ring.keys.iter().any(|key| key.period == period) {
             return;
         }
         if let Ok(key) = UnboundKey::new(&AES_256_GCM, bytes) {
             // Nonces are random, so counting anew is no more than another machine's share would be.
             let (key, bytes) = (LessSafeKey::new(key), Zeroizing::new(*bytes));
-            ring.push(PeriodKey { period, key, bytes, sealed: AtomicU64::new(0) });
+            ring.keys.push(PeriodKey { serial: 0, period, key, bytes, sealed: AtomicU64::new(0) });
         }
     }
 
@@ -207,7 +257,8 @@ impl TicketKeys {
             return None;
         }
         let period = self.period(now);
-        self.with_key(period, period, true, |key| {
+        let [serial, _] = self.serials(now);
+        self.with_key((serial?, period), period, true, |key| {
             if key.sealed.fetch_add(1, Ordering::Relaxed) >= SEALED_MAX {
                 return None;
             }
@@ -249,13 +300,26 @@ impl TicketKeys {
         if *version != [VERSION] || !self.opens(period, current) {
             return None;
         }
+        let mut serials = self.serials(now).into_iter().flatten();
+        serials.find_map(|serial| {
+            self.open_with((serial, period), current, (*head_bytes, nonce, sealed), binding, now)
+        })
+    }
+
+    fn open_with(
+        &self,
+        key: (u32, u64),
+        current: u64,
+        (head_bytes, nonce, sealed): ([u8; HEAD_BYTES], &[u8; NONCE_LEN], &[u8]),
+        binding: Binding,
+        now: Moment,
+    ) -> Option<Vec<u8>> {
         // Random keys that are not in the ring never were: a guess makes none.
-        let make = matches!(self.source, KeySource::Fleet(_));
-        self.with_key(period, current, make, |key| {
+        self.with_key(key, current, self.is_fleet, |key| {
             let mut value = sealed.to_vec();
             let length = key
                 .key
-                .open_in_place(Nonce::assume_unique_for_key(*nonce), aad(binding, *head_bytes), &mut value)
+                .open_in_place(Nonce::assume_unique_for_key(*nonce), aad(binding, head_bytes), &mut value)
                 .ok()?
                 .len();
             value.truncate(length);
@@ -266,6 +330,17 @@ impl TicketKeys {
                 None
             }
         })
+    }
+}
+
+impl Secret {
+    fn new(secret: &[u8], serial: u32) -> Result<Secret, TlsProblem> {
+        if secret.len() < TicketKeys::SECRET_BYTES_MIN {
+            return Err(TlsProblem::ShortSecret);
+        }
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis session tickets 1");
+        let derived = salt.extract(secret);
+        Ok(Secret { derived, digest: digest::digest(&digest::SHA256, secret), serial, until_ms: None })
     }
 }
 

@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("sandbox", &[]),
     ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
-    ("certs", &["tls"]),
+    ("certs", &["http", "http1", "tls"]),
     ("admin", &["config", "dispatch", "http", "http1", "metrics", "tls"]),
     (
         "control",

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::certs;
 use crate::config::{SelfSignedKey, Site, Source};
+use crate::control;
 use crate::dispatch::{Covers, Place};
 use crate::tls::{CertificateNames, CertificateSet, ServerConfigs};
 
@@ -24,6 +25,8 @@ pub enum SourceState {
     OutOfDate(Answer),
     /// Would be the first that answers; its certificate is made when the server needs it.
     Made,
+    /// Asked for each name, in handshakes; not here.
+    AskedForNames,
     /// After one that answers.
     NotAsked,
 }
@@ -41,11 +44,8 @@ pub fn sources<'a>(site: &'a Site, state_directory: &Path) -> Vec<SourceSeen<'a>
     let ask = |source: &Source| {
         let wanted = match source {
             Source::SelfSigned { .. } => return SourceState::Made,
-            Source::Files { certificate, key } => {
-                certs::Source::Files { certificate: certificate.clone(), key: Some(key.clone()) }
-            }
-            Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
-            Source::Acme(acme) => certs::Source::Acme { names: site.acme_names(acme) },
+            Source::Command { .. } | Source::Http { .. } => return SourceState::AskedForNames,
+            other => control::certificate_source(site, other),
         };
         match certs::find(&site.name, &names, &[wanted], state_directory, now, &configs) {
             Err(problem) => SourceState::Fails(problem.to_string()),
@@ -116,9 +116,15 @@ impl Covers for InUse {
 /// A source in the words of the configuration.
 pub fn describe(source: &Source) -> String {
     match source {
-        Source::Files { certificate, key } => {
+        Source::Files { certificate, key, ocsp: None } => {
             format!("files: {}, key {}", certificate.display(), key.display())
         }
+        Source::Files { certificate, key, ocsp: Some(ocsp) } => {
+            let (certificate, key) = (certificate.display(), key.display());
+            format!("files: {certificate}, key {key}, ocsp {}", ocsp.display())
+        }
+        Source::Command { run, .. } => format!("command: {}", run.join(" ")),
+        Source::Http { url, .. } => format!("http: {}", control::certificate_url(url)),
         Source::Directory { directory } => format!("files: {}", directory.display()),
         Source::Acme(acme) => format!("acme: {}", acme.directory_url),
         Source::SelfSigned { key: SelfSignedKey::Ours } => "self_signed".to_owned(),

@@ -129,6 +129,7 @@ fn source(source: &certificate::SourceSeen<'_>) -> Value {
         SourceState::OutOfDate(answer) => ("out-of-date", Some(answer), None),
         SourceState::Fails(why) => ("fails", None, Some(why)),
         SourceState::Made => ("made", None, None),
+        SourceState::AskedForNames => ("asked-for-names", None, None),
         SourceState::NotAsked => ("not-asked", None, None),
     };
     let certificates: Vec<Value> = answer.map_or_else(Vec::new, |answer| {

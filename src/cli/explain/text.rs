@@ -346,6 +346,9 @@ fn certificate_row(f: &mut Formatter<'_>, label: &str, source: &SourceSeen<'_>) 
         SourceState::Made => {
             row(f, label, format_args!("{told} ({place}): answers; made and kept by the server"))
         }
+        SourceState::AskedForNames => {
+            row(f, label, format_args!("{told} ({place}): asked for the name in the handshake, not here"))
+        }
         SourceState::NotAsked => {
             row(f, label, format_args!("{told} ({place}): not asked, one before it answers"))
         }

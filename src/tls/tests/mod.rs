@@ -130,8 +130,14 @@ impl Identity {
 
     fn policy(&self, mode: ClientAuthMode) -> Policy {
         let authorities = vec![self.authority.clone()];
-        let auth = ClientAuth::new(mode, authorities, &Arc::new(provider())).unwrap();
-        Policy::new(Versions::default(), vec![b"http/1.1".to_vec()], Some(auth)).unwrap()
+        let provider = Arc::new(provider());
+        let auth = ClientAuth::new(mode, authorities, vec![], &provider).unwrap();
+        let settings = PolicySettings {
+            alpn: vec![b"http/1.1".to_vec()],
+            client_auth: Some(auth),
+            ..PolicySettings::default()
+        };
+        Policy::new(settings, &provider).unwrap()
     }
 }
 

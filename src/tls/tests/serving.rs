@@ -68,7 +68,7 @@ fn a_policy_decides_versions_and_protocols() {
         (Versions::Tls13, [false, true]),
         (Versions::Tls12, [true, false]),
     ] {
-        let policy = Policy::new(versions, vec![], None).unwrap();
+        let policy = Policy::speaking(versions, &[]);
         let server = bench.site("a", &policy, &set);
         for (version, welcome) in BOTH.into_iter().zip(welcome) {
             let client = Arc::new(client(&set, version));

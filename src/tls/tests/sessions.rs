@@ -149,13 +149,23 @@ fn switched_off_nothing_resumes() {
 fn a_session_resumes_on_its_own_site_under_its_own_policy_only() {
     let set = ecdsa(&["a.example"]);
     let identity = Identity::new();
-    let protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let settings = |change: &dyn Fn(&mut PolicySettings)| {
+        let mut settings = PolicySettings { alpn: vec![b"http/1.1".to_vec()], ..PolicySettings::default() };
+        change(&mut settings);
+        Policy::new(settings, &Arc::new(provider())).unwrap()
+    };
     let policies = [
         Policy::default(),
-        Policy::new(Versions::default(), protocols, None).unwrap(),
+        Policy::speaking(Versions::default(), &["h2", "http/1.1"]),
         identity.policy(ClientAuthMode::Request),
         identity.policy(ClientAuthMode::Require),
         Identity::new().policy(ClientAuthMode::Request),
+        settings(&|settings| settings.compression = true),
+        settings(&|settings| {
+            settings.cipher_suites = ["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]
+                .map(str::to_owned)
+                .to_vec();
+        }),
     ];
     for mode in STORING {
         let bench = Bench::new(mode);

@@ -91,10 +91,10 @@ fn old_keys_are_forgotten() {
         for step in 0..10 {
             let now = START.plus(Duration::from_secs(150 * step));
             keys.seal(&value(now), binding("a"), now).unwrap();
-            assert!(keys.ring.read().unwrap().len() <= 4);
+            assert!(keys.ring.read().unwrap().keys.len() <= 4);
         }
         keys.rotate(START.plus(Duration::from_secs(10_000)));
-        assert!(keys.ring.read().unwrap().is_empty());
+        assert!(keys.ring.read().unwrap().keys.is_empty());
     }
 }
 
@@ -103,4 +103,26 @@ fn short_settings_are_refused() {
     let short = Duration::from_millis(1999);
     assert_eq!(TicketKeys::random(short).err(), Some(TlsProblem::ShortLifetime));
     assert_eq!(TicketKeys::from_secret(&[1; 31], LIFETIME).err(), Some(TlsProblem::ShortSecret));
+}
+
+#[test]
+fn another_secret_seals_at_once_and_the_one_before_opens_for_a_lifetime() {
+    let keys = TicketKeys::from_secret(&[1; 32], LIFETIME).unwrap();
+    let new = TicketKeys::from_secret(&[2; 32], LIFETIME).unwrap();
+    let late = START.plus(LIFETIME / 2);
+    let old_ticket = keys.seal(&value(late), binding("a"), late).unwrap();
+    assert_eq!(keys.set_secret(&[1; 32], late), Ok(false));
+    assert_eq!(keys.set_secret(&[2; 31], late), Err(TlsProblem::ShortSecret));
+    assert_eq!(keys.set_secret(&[2; 32], late), Ok(true));
+    let ticket = keys.seal(&value(late), binding("a"), late).unwrap();
+    assert!(new.open(&ticket, binding("a"), late).is_some(), "as the rest of the fleet seals");
+    assert!(keys.open(&old_ticket, binding("a"), late.plus(LIFETIME)).is_some());
+    let past = late.plus(LIFETIME + Duration::from_millis(1));
+    assert!(keys.open(&old_ticket, binding("a"), past).is_none());
+    keys.rotate(past);
+    assert_eq!(keys.ring.read().unwrap().secrets.len(), 1);
+    // Two changes within a lifetime: the oldest is forgotten.
+    assert_eq!(keys.set_secret(&[3; 32], late), Ok(true));
+    assert_eq!(keys.set_secret(&[4; 32], late), Ok(true));
+    assert!(keys.open(&ticket, binding("a"), late).is_none());
 }

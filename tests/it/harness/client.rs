@@ -10,12 +10,14 @@ use rustls::client::{
     Tls13ClientSessionValue,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, KeyLogFile, NamedGroup,
     ProtocolVersion, SignatureScheme, StreamOwned, SupportedProtocolVersion,
 };
 
+use super::certificate::Issued;
 use super::message::{self, Ends, Message, read_body, read_head, response_ends, show};
 use super::wire::Wire;
 
@@ -317,6 +319,8 @@ pub struct Tls {
     sni: Option<String>,
     versions: Vec<&'static SupportedProtocolVersion>,
     alpn: Vec<Vec<u8>>,
+    // Chain and key, in DER.
+    identity: Option<(Vec<u8>, Vec<u8>)>,
     // Made at the first connection: sessions are of use to the configuration they were begun with.
     config: OnceLock<(Arc<ClientConfig>, Arc<Chain>)>,
 }
@@ -324,7 +328,13 @@ pub struct Tls {
 impl Tls {
     /// No SNI, both versions, no ALPN, sessions of its own.
     pub fn new() -> Tls {
-        Tls { sni: None, versions: rustls::ALL_VERSIONS.to_vec(), alpn: Vec::new(), config: OnceLock::new() }
+        Tls {
+            sni: None,
+            versions: rustls::ALL_VERSIONS.to_vec(),
+            alpn: Vec::new(),
+            identity: None,
+            config: OnceLock::new(),
+        }
     }
 
     pub fn sni(mut self, name: &str) -> Tls {
@@ -345,6 +355,14 @@ impl Tls {
         self
     }
 
+    /// Shows this certificate when asked for one.
+    pub fn identity(mut self, issued: &Issued) -> Tls {
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("a key in PEM");
+        self.identity = Some((issued.der.clone(), key.secret_der().to_vec()));
+        self.config = OnceLock::new();
+        self
+    }
+
     /// The same with another name, sessions included.
     #[track_caller]
     pub fn connect_as(&self, address: SocketAddr, name: &str) -> Client {
@@ -355,12 +373,19 @@ impl Tls {
     fn config(&self) -> &(Arc<ClientConfig>, Arc<Chain>) {
         self.config.get_or_init(|| {
             let chain = Arc::new(Chain(Mutex::default(), Arc::new(aws_lc_rs::default_provider())));
-            let mut config = ClientConfig::builder_with_provider(chain.1.clone())
+            let builder = ClientConfig::builder_with_provider(chain.1.clone())
                 .with_protocol_versions(&self.versions)
                 .expect("the provider has suites for them")
                 .dangerous()
-                .with_custom_certificate_verifier(chain.clone())
-                .with_no_client_auth();
+                .with_custom_certificate_verifier(chain.clone());
+            let mut config = match &self.identity {
+                None => builder.with_no_client_auth(),
+                Some((leaf, key)) => {
+                    let key = PrivateKeyDer::try_from(key.clone()).expect("a key");
+                    let chain = vec![CertificateDer::from(leaf.clone())];
+                    builder.with_client_auth_cert(chain, key).expect("they fit")
+                }
+            };
             config.alpn_protocols = self.alpn.clone();
             config.resumption = Resumption::store(Arc::new(AnyName(ClientSessionMemoryCache::new(32))));
             config.enable_sni = self.sni.is_some();
@@ -399,11 +424,29 @@ impl Tls {
         session.writer().write_all(first)?;
         let mut tls = StreamOwned::new(session, wire);
         while tls.conn.is_handshaking() {
-            tls.conn.complete_io(&mut tls.sock)?;
+            let went = tls.conn.complete_io(&mut tls.sock);
+            went.map_err(|error| alert_before(&mut tls).unwrap_or(error))?;
         }
-        tls.flush()?;
+        tls.flush().map_err(|error| alert_before(&mut tls).unwrap_or(error))?;
         let certificate = chain.0.lock().expect("no panic").first().map(|first| first.to_vec());
         Ok(Client { stream: Stream::Tls(Box::new(tls), certificate), unread: Vec::new() })
+    }
+
+    /// The fatal alert that comes before any response: in TLS 1.3 a client has finished its handshake when the
+    /// server looks at its certificate.
+    #[track_caller]
+    pub fn alert_at_first_request(&self, address: SocketAddr) -> rustls::AlertDescription {
+        let ended = match self.connect(address) {
+            Err(error) => error,
+            Ok(mut client) => {
+                let _ = client.try_send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+                client.try_response_to("GET").expect_err("the handshake went through")
+            }
+        };
+        match ended.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(alert)) => *alert,
+            _ => panic!("no alert but {ended:?}"),
+        }
     }
 
     /// The fatal alert a handshake ends with.
@@ -501,4 +544,14 @@ impl ClientSessionStore for AnyName {
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
         self.0.take_tls13_ticket(&AnyName::name())
     }
+}
+
+/// The alert that a server sent before it closed: what is written after that fails before anything is read.
+fn alert_before(tls: &mut StreamOwned<ClientConnection, Wire>) -> Option<io::Error> {
+    while let Ok(1..) = tls.conn.read_tls(&mut tls.sock) {
+        if let Err(error) = tls.conn.process_new_packets() {
+            return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+    None
 }

@@ -12,7 +12,7 @@ mod server;
 mod upstream;
 mod wire;
 
-pub use certificate::{Issued, sha256};
+pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use message::Message;
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};

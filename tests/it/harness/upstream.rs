@@ -85,12 +85,10 @@ impl Upstream {
                     let mut peer = Peer { wire, number, unread: Vec::new(), shared: shared.clone() };
                     // The front end may end a connection at any time: what matters is recorded.
                     let _ = script(&mut peer);
-                    {
-                        let mut connections = shared.connections.lock().expect("no panic");
-                        connections[number].ended = true;
-                        connections[number].wire = None;
-                    }
+                    // Ended is what has closed: both of its descriptors.
+                    shared.connections.lock().expect("no panic")[number].wire = None;
                     drop(peer);
+                    shared.connections.lock().expect("no panic")[number].ended = true;
                 });
             }
         });
