@@ -76,7 +76,8 @@ pub trait Responder {
     /// Writes an interim (1xx) response head, or nothing when the client cannot take one.
     fn write_interim(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>);
 
-    /// Writes the final response head. From here on the response is this one.
+    /// Writes the final response head. Once something is sent the response is this one; before, its body may turn out to
+    /// be none, and another server be asked.
     fn write_head(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>);
 
     /// Puts what frames this part of the body around it. `end`: nothing more follows but these trailers.

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::json::placed;
 use super::words;
-use crate::config::{Choice as _, HealthCheck, ProxyProtocol, Site, SiteUpstream, show_duration};
-use crate::proxy_protocol::Version;
+use crate::config::{Choice as _, HealthCheck, Site, SiteUpstream, show_duration};
 
 /// Label and text of each row.
 pub(super) fn rows(site: &Site) -> Vec<(&'static str, String)> {
@@ -24,7 +23,7 @@ pub(super) fn rows(site: &Site) -> Vec<(&'static str, String)> {
             told.push_str(&format!(", server_name = {name:?}"));
         }
         if one.proxy_protocol.is_some() {
-            told.push_str(&format!(", proxy_protocol = {:?}", header(one)));
+            told.push_str(&format!(", proxy_protocol = {:?}", one.header().word()));
         }
         rows.push((label, format!("{told} ({})", words::at(&one.place))));
     }
@@ -65,15 +64,6 @@ fn place(site: &Site, key: &str) -> String {
     site.written.get(key).map_or_else(|| "default".to_owned(), words::at)
 }
 
-fn header(one: &SiteUpstream) -> &'static str {
-    match one.proxy_protocol {
-        None => ProxyProtocol::Off,
-        Some(Version::V1) => ProxyProtocol::V1,
-        Some(Version::V2) => ProxyProtocol::V2,
-    }
-    .word()
-}
-
 /// `upstream`, `balance` and `health_check`.
 pub(super) fn json(site: &Site) -> [(&'static str, Value); 3] {
     let one = |one: &SiteUpstream| {
@@ -82,7 +72,7 @@ pub(super) fn json(site: &Site) -> [(&'static str, Value); 3] {
             "weight": one.weight,
             "ca": one.ca.as_ref().map(|path| path.display().to_string()),
             "server_name": one.server_name,
-            "proxy_protocol": header(one),
+            "proxy_protocol": one.header().word(),
         });
         placed(told, Some(&one.place))
     };
