@@ -50,7 +50,10 @@ pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) 
         let waited = stream.idle(service.local.clock.after(patience)).await;
         let next = match waited {
             Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
-            Err(_) => Next::Goodbye,
+            Err(error) => {
+                service.idle_ended(&error);
+                Next::Goodbye
+            }
         };
         match next {
             Next::Request => input = Buffer::default(),

@@ -588,6 +588,9 @@ fn http2_requests_are_judged_by_the_same_rules() {
         ("GET", "a", "/", &[("connection", "close")], true, BadRequest::Http2Field),
         ("GET", "a", "/", &[("transfer-encoding", "chunked")], false, BadRequest::Http2Field),
         ("GET", "a", "/", &[("upgrade", "websocket")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", " y")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", "y\t")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", " ")], true, BadRequest::Http2Field),
         ("GET", "a", "/", &[("te", "gzip")], true, BadRequest::Http2Field),
     ] {
         assert_eq!(

@@ -123,9 +123,9 @@ impl Proxy {
                     return Ended::Tunnel { upstream: connection, first };
                 }
                 Err(Stopped::Cut(cut)) => {
-                    match cut {
-                        Cut::Upstream => self.counters.upstream_failures.add(1),
-                        Cut::Downstream | Cut::TooSlow => self.counters.requests_abandoned.add(1),
+                    match cut.is_upstream() {
+                        true => self.counters.upstream_failures.add(1),
+                        false => self.counters.requests_abandoned.add(1),
                     }
                     return Ended::Cut(cut);
                 }
@@ -187,8 +187,10 @@ impl Proxy {
     }
 
     fn failed(&self, failure: Failure) -> Ended {
-        if failure.is_upstream() {
-            self.counters.upstream_failures.add(1);
+        match failure {
+            Failure::BodyTimedOut | Failure::BodyTooSlow => self.counters.requests_timed_out.add(1),
+            _ if failure.is_upstream() => self.counters.upstream_failures.add(1),
+            _ => {}
         }
         Ended::Unanswered(failure)
     }

@@ -174,15 +174,23 @@ pub enum Cut {
     /// The client took too little of it for too long.
     TooSlow,
     Upstream,
+    /// The site server sent nothing of it for too long.
+    Stalled,
 }
 
 impl Cut {
+    /// Whether the site server is to blame.
+    pub fn is_upstream(self) -> bool {
+        matches!(self, Cut::Upstream | Cut::Stalled)
+    }
+
     /// One word for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Cut::Downstream => "client_gone",
             Cut::TooSlow => "client_too_slow",
             Cut::Upstream => "upstream_cut",
+            Cut::Stalled => "upstream_stalled",
         }
     }
 }

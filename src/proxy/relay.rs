@@ -135,7 +135,10 @@ impl Proxy {
         state: &RelayState,
         buffer: &mut Buffer,
     ) -> Result<usize, Stopped> {
-        let cut = |_| Stopped::Cut(Cut::Upstream);
+        let cut = |error: io::Error| {
+            let stalled = error.kind() == io::ErrorKind::TimedOut;
+            Stopped::Cut(if stalled { Cut::Stalled } else { Cut::Upstream })
+        };
         loop {
             *buffer = Buffer::default();
             let until = self.local.clock.after(self.limits().body_idle);
@@ -289,7 +292,7 @@ impl Proxy {
                     let mut pause = pin!(self.local.sleep(GATHER_PAUSE));
                     match first(ready.as_mut(), pause.as_mut()).await {
                         First::Left(Ok(())) => continue,
-                        First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
+                        First::Left(Err(_)) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
                         First::Right(()) => {
                             // Given up, it could not take its deadline back.
                             upstream.extend_read(Until::NEVER);

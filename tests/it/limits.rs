@@ -35,7 +35,7 @@ fn a_head_that_trickles_in_gets_no_more_time() {
 #[test]
 fn a_body_that_stalls_is_answered_408() {
     let upstream = Upstream::echo();
-    let server = Setup::new(&any_site(&upstream)).timeouts("body_idle = \"300ms\"").start();
+    let mut server = Setup::new(&any_site(&upstream)).timeouts("body_idle = \"300ms\"").start();
     for (number, mut client) in both(&server).into_iter().enumerate() {
         client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nonly so much");
         let response = client.response();
@@ -44,6 +44,8 @@ fn a_body_that_stalls_is_answered_408() {
         upstream.wait_for_end_of(number);
     }
     assert!(upstream.requests().is_empty());
+    server.stop();
+    assert_eq!(server.total("requests_timed_out"), 2);
 }
 
 #[test]
@@ -182,13 +184,15 @@ fn methods_that_would_reach_behind_the_site_are_answered_405() {
 #[test]
 fn connections_past_the_limit_wait_for_others_to_end() {
     let upstream = Upstream::saying("ok");
-    let server = Setup::new(&any_site(&upstream)).limits("connections = 20").start();
+    let mut server = Setup::new(&any_site(&upstream)).limits("connections = 20").start();
     let mut held: Vec<_> = (0..20).map(|_| Client::http(server.http())).collect();
     for client in &mut held {
         assert_eq!(client.get("a.test", "/").text(), "ok");
     }
     let mut waiting = Client::http(server.http());
     waiting.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let line = server.wait_for_line("accepting pauses until connections end");
+    assert!(line.contains("reason=\"connections\""), "{line}");
     // The others are not touched.
     for client in &mut held {
         assert_eq!(client.get("a.test", "/").text(), "ok");

@@ -27,7 +27,7 @@ use crate::http::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme};
 use crate::http1::{BadRequest, Flaw, RequestKind, header_slots, parse_response, request_from_http2};
 use crate::limits::Pace;
 use crate::net::Buffer;
-use crate::proxy::{Cut, Ended, Exchange, Failure, First, Responder as _, first};
+use crate::proxy::{Ended, Exchange, Failure, First, Responder as _, first};
 use crate::upstream::Connection;
 
 /// Octets of a `Sec-WebSocket-Key` before they are encoded (RFC 6455 §4.1).
@@ -247,7 +247,7 @@ async fn exchange<'a>(
         Ended::Unanswered(failure) => Outcome::Unanswered(failure),
         Ended::Cut(cut) => {
             // Half a response must not look whole (RFC 9113 §8.1).
-            let reason = if cut == Cut::Upstream { Reason::INTERNAL_ERROR } else { Reason::CANCEL };
+            let reason = if cut.is_upstream() { Reason::INTERNAL_ERROR } else { Reason::CANCEL };
             sending.borrow_mut().reset(reason);
             Outcome::Over(Some(cut.reason()))
         }
