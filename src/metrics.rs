@@ -134,6 +134,7 @@ counters! {
     upstream_reuses: "Exchanges that used a kept connection to a site server.",
     upstream_connects_failed: "Connections to site servers that could not be made, or whose handshake failed.",
     upstream_retries: "Requests sent again: a kept connection turned out closed, or another site server was asked.",
+    upstream_refusals: "Requests that a site server refused by HTTP/2 before it touched them.",
     upstream_retries_denied: "Requests not sent again because too many were.",
     upstream_ejections: "Times a worker gave up asking a failing site server for a while.",
     upstream_recoveries: "Times a site server answered again after that.",

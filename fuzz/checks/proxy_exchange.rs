@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use monoio::io::{AsyncReadRent as _, AsyncWriteRent as _, AsyncWriteRentExt as _};
 use monoio::net::{UnixListener, UnixStream};
-use portcullis::config::{Balance, Endpoint, EndpointKey, EndpointState, Upstream, UpstreamId};
+use portcullis::config::{
+    Balance, Endpoint, EndpointKey, EndpointState, Upstream, UpstreamId, UpstreamProtocol,
+};
 use portcullis::http::{BodyEnd, Limits};
 use portcullis::http1::{BodyReader, RequestKind, ResponseHead, header_slots, parse_request, parse_response};
 use portcullis::metrics::Counters;
@@ -417,6 +419,7 @@ async fn run(bytes: &[u8]) {
         monoio::spawn(accept(UnixListener::from_std(listener).expect("listening"), side.clone()));
         let key = EndpointKey {
             upstream: Upstream::Unix { path },
+            protocol: UpstreamProtocol::Http1,
             ca: None,
             server_name: None,
             proxy_protocol: None,
@@ -441,6 +444,7 @@ async fn run(bytes: &[u8]) {
         idle_max: 4,
         idle_timeout: Duration::from_secs(3600),
         connect_timeout: Duration::from_secs(10),
+        response_head_bytes_max: 32 * 1024,
         // Nobody is given up: each exchange has somebody to ask.
         health: HealthRules {
             eject_after: 1000,

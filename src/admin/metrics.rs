@@ -1,11 +1,13 @@
 //! `/metrics`: the text Prometheus reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use super::gather::Gathered;
 use super::process::Process;
 use super::status;
 use super::view::{Phase, View};
+use crate::certs::ReasonCounts;
 use crate::config::Generation;
 use crate::metrics::exposition::seconds;
 use crate::metrics::series::{CLASSES, NO_RULE};
@@ -61,12 +63,7 @@ pub(super) fn of(view: &View) -> String {
         text.one(&f::SESSION_EVICTIONS, &[], statistics.evictions as f64);
         text.one(&f::SESSION_EXPIRIES, &[], statistics.expiries as f64);
     }
-    text.family(&f::CERTIFICATE_END);
-    for certificate in status::certificates(&generation) {
-        let name = certificate.names.first().map_or("", String::as_str);
-        let labels = [certificate.site, name, certificate.key, certificate.source];
-        text.sample(&f::CERTIFICATE_END, &labels, certificate.not_after as f64);
-    }
+    certificates(&mut text, view, &generation);
     text.one(&f::LOG_LOST, &[], (view.lines_lost)() as f64);
     let process = Process::read();
     text.one(&f::PROCESS_CPU, &[], process.cpu_seconds);
@@ -91,6 +88,32 @@ fn lookups(text: &mut Text, generation: &Generation) {
         text.sample(&f::LOOKUPS, &[upstream, "ok"], *found as f64);
         text.sample(&f::LOOKUPS, &[upstream, "failed"], *failed as f64);
     }
+}
+
+fn certificates(text: &mut Text, view: &View, generation: &Generation) {
+    text.family(&f::CERTIFICATE_END);
+    // Sources of one kind, apart from each other, may have certificates that look alike.
+    let mut told = HashSet::new();
+    for certificate in status::certificates(view, generation) {
+        let name = certificate.name.as_ref().or(certificate.names.first()).cloned().unwrap_or_default();
+        let status::Certificate { site, key, source, not_after, .. } = certificate;
+        if told.insert((site.clone(), name.clone(), key, source)) {
+            text.sample(&f::CERTIFICATE_END, &[&site, &name, key, source], not_after as f64);
+        }
+    }
+    let keeper = &view.keeper;
+    text.one(&f::CERTIFICATES_TAKEN_UP, &[], keeper.counters.taken_up.load(Ordering::Relaxed) as f64);
+    text.reasons(&f::CERTIFICATES_REFUSED, &keeper.counters.refused);
+    let questions = keeper.questions();
+    text.one(&f::QUESTIONS, &[], questions.asked.load(Ordering::Relaxed) as f64);
+    text.reasons(&f::QUESTIONS_FAILED, &questions.failed);
+    text.one(&f::QUESTIONS_REFUSED, &[], questions.over_budget.load(Ordering::Relaxed) as f64);
+    let names = keeper.cache().statistics();
+    text.one(&f::NAMES, &[], names.size as f64);
+    text.one(&f::NAMES_MAX, &[], keeper.cache().size_max() as f64);
+    text.one(&f::NAME_HITS, &[], names.hits as f64);
+    text.one(&f::NAME_MISSES, &[], names.misses as f64);
+    text.one(&f::NAME_EVICTIONS, &[], names.evictions as f64);
 }
 
 fn sites(text: &mut Text, gathered: &Gathered) {
@@ -151,6 +174,13 @@ impl Text {
 
     fn sample(&mut self, family: &Family, labels: &[&str], value: f64) {
         self.0.sample(family.name, &labelled(family, labels), value);
+    }
+
+    fn reasons(&mut self, family: &Family, counts: &ReasonCounts) {
+        self.family(family);
+        for (reason, count) in counts.all() {
+            self.sample(family, &[reason], count as f64);
+        }
     }
 
     fn histogram(&mut self, family: &Family, labels: &[&str], durations: &crate::metrics::Durations) {

@@ -3,6 +3,7 @@
 //! ```text
 //! GET  /          the status page          GET  /metrics   for Prometheus
 //! GET  /status    the same as JSON         GET  /health    200 as long as the process answers
+//! GET  /certificates   every certificate, and how its source stands
 //! POST /reload    as SIGHUP, with the end  GET  /ready     200 while it accepts, 503 when it drains
 //! POST /drain     as SIGTERM
 //! ```
@@ -14,6 +15,7 @@
 //! A browser of an operator must not be made to act by a page of somebody else: what changes something takes POST
 //! without a foreign `Origin`, and on a unix socket (reached through `ssh -L`) only names of this machine as `Host`.
 
+mod certificates;
 mod client;
 mod gather;
 mod listen;

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::listen::{AdminFailure, Sockets, Token, bind};
 use super::request::{Door, Refused, Route, route};
 use super::view::{Ask, Phase, View};
-use super::{metrics, status};
+use super::{certificates, metrics, status};
 use crate::config::AdminListener;
 use crate::http::Limits;
 use crate::http1::{header_slots, parse_request};
@@ -314,6 +314,7 @@ fn answer(route: Route, view: &View) -> Answer {
         Route::Style => Answer::ok("text/css; charset=utf-8", include_str!("page/page.css")),
         Route::Script => Answer::ok("text/javascript; charset=utf-8", include_str!("page/page.js")),
         Route::Status => Answer::ok(JSON, status::of(view).to_string()),
+        Route::Certificates => Answer::ok(JSON, certificates::of(view).to_string()),
         Route::Metrics => Answer::ok("text/plain; version=0.0.4; charset=utf-8", metrics::of(view)),
         Route::Health => Answer::text("200 OK", "ok"),
         Route::Ready => match view.seen().phase {

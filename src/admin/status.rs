@@ -2,16 +2,20 @@
 //!
 //! Counters are told as they are, since the process began; who shows rates asks twice and subtracts.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Map, Value, json};
 
+use super::certificates;
 use super::gather::{Gathered, SiteSum};
 use super::process::Process;
 use super::view::{View, unix_now};
+use crate::certs::Keeper;
 use crate::config::Choice as _;
 use crate::config::Generation;
 use crate::metrics::series::CLASSES;
 use crate::metrics::{BOUNDS_US, Durations};
-use crate::tls::{ServedCertificate, Sessions};
+use crate::tls::{CertificateSet, ServedCertificate, Sessions};
 
 pub(super) fn of(view: &View) -> Value {
     let gathered = Gathered::of(view);
@@ -67,10 +71,13 @@ pub(super) fn of(view: &View) -> Value {
     drop(seen);
     status["session_cache"] = session_cache(&generation);
     status["sites"] = gathered.sites.iter().map(|site| self::site(site, &generation)).collect();
-    status["certificates"] = certificates(&generation)
+    status["certificate_cache"] = certificate_cache(&view.keeper);
+    status["certificates"] = certificates(view, &generation)
+        .into_iter()
         .map(|told| {
             json!({
                 "site": told.site,
+                "name": told.name,
                 "names": told.names,
                 "key": told.key,
                 "source": told.source,
@@ -132,9 +139,28 @@ fn session_cache(generation: &Generation) -> Value {
     told
 }
 
+fn certificate_cache(keeper: &Keeper) -> Value {
+    let statistics = keeper.cache().statistics();
+    let (questions, changes) = (keeper.questions(), &keeper.counters);
+    json!({
+        "size": statistics.size,
+        "size_max": keeper.cache().size_max(),
+        "hits": statistics.hits,
+        "misses": statistics.misses,
+        "evictions": statistics.evictions,
+        "asked": questions.asked.load(Ordering::Relaxed),
+        "failed": questions.failed.all(),
+        "over_budget": questions.over_budget.load(Ordering::Relaxed),
+        "changes_taken_up": changes.taken_up.load(Ordering::Relaxed),
+        "changes_refused": changes.refused.all(),
+    })
+}
+
 /// One certificate that is served.
-pub(super) struct Certificate<'a> {
-    pub(super) site: &'a str,
+pub(super) struct Certificate {
+    pub(super) site: String,
+    /// What a source was asked for; `None`: it is for the whole site.
+    pub(super) name: Option<String>,
     pub(super) names: Vec<String>,
     pub(super) key: &'static str,
     pub(super) source: &'static str,
@@ -142,19 +168,28 @@ pub(super) struct Certificate<'a> {
     pub(super) not_after: i64,
 }
 
-pub(super) fn certificates(generation: &Generation) -> impl Iterator<Item = Certificate<'_>> {
-    generation.sites.iter().flat_map(|(id, site)| {
+/// Those of the sites, then those of names that sources were asked for.
+pub(super) fn certificates(view: &View, generation: &Generation) -> Vec<Certificate> {
+    let told = |site: &str, name: Option<&str>, set: &CertificateSet| -> Vec<Certificate> {
+        let one = |certificate: &ServedCertificate| Certificate {
+            site: site.to_owned(),
+            name: name.map(str::to_owned),
+            names: certificate.names().display().collect(),
+            key: certificate.key_kind().word(),
+            source: certificate.source().word(),
+            not_after: certificate.not_after(),
+        };
+        set.certificates().iter().map(one).collect()
+    };
+    let of_sites = generation.sites.iter().flat_map(|(id, site)| {
         let tls = generation.site_tls(id);
         let served = tls.into_iter().flat_map(|tls| tls.of_the_site());
-        served.flat_map(|served| {
-            let told = |certificate: &ServedCertificate| Certificate {
-                site: site.name(),
-                names: certificate.names().display().collect(),
-                key: certificate.key_kind().word(),
-                source: certificate.source().word(),
-                not_after: certificate.not_after(),
-            };
-            served.certificates.certificates().iter().map(told).collect::<Vec<_>>()
-        })
-    })
+        served.flat_map(|served| told(site.name(), None, &served.certificates)).collect::<Vec<_>>()
+    });
+    let asked = certificates::asked(&view.keeper, generation, certificates::TOLD_MAX);
+    let of_names = asked.iter().flat_map(|name| {
+        let served = name.served.iter();
+        served.flat_map(|served| told(&name.site, Some(&name.name), &served.certificates)).collect::<Vec<_>>()
+    });
+    of_sites.chain(of_names).collect()
 }

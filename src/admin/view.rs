@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::certs::Keeper;
 use crate::config::Generation;
 use crate::http::Scheme;
 use crate::metrics::Counters;
@@ -45,6 +46,7 @@ pub struct Reloads {
 pub struct View {
     seen: Mutex<Seen>,
     pub(super) workers: Vec<Arc<Counters>>,
+    pub(super) keeper: Arc<Keeper>,
     /// Lines of the access log that could not be written.
     pub(super) lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
     /// False: the process is about to end.
@@ -68,6 +70,7 @@ impl View {
         generation: Arc<Generation>,
         listeners: Vec<(Scheme, SocketAddr)>,
         workers: Vec<Arc<Counters>>,
+        keeper: Arc<Keeper>,
         lines_lost: impl Fn() -> u64 + Send + Sync + 'static,
         ask: impl Fn(Ask) -> bool + Send + Sync + 'static,
     ) -> View {
@@ -83,6 +86,7 @@ impl View {
         View {
             seen: Mutex::new(seen),
             workers,
+            keeper,
             lines_lost: Box::new(lines_lost),
             ask: Box::new(ask),
             started: since,

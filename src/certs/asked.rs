@@ -1,7 +1,6 @@
 //! A source that is asked for each name: looks into the cache, asks when there is nothing, takes up the answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -131,7 +130,7 @@ impl Shared {
             Ok(Some((served, lifetime))) => (Answer::Served(Arc::new(served)), lifetime),
             Ok(None) => (Answer::Nothing, None),
             Err(failure) => {
-                room.questions.counters.failed.fetch_add(1, Ordering::Relaxed);
+                room.questions.counters.failed.add(failure.reason());
                 tracing::warn!(
                     site = &*self.site,
                     name,

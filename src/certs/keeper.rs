@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 
 use super::asked::{AskedSource, Asking, Room};
+use super::counts::ReasonCounts;
 use super::questions::{QuestionCounters, Questions};
 use super::watch::{Look, Watch, Woken, directories};
 use super::{
@@ -30,8 +31,8 @@ use super::{
     http, secret,
 };
 use crate::tls::{
-    CertificateCache, CertificateSet, Clock, Policy, ServedTls, ServerConfigs, Sessions, SiteTls, Slot,
-    TicketKeys,
+    CertificateCache, CertificateSet, Clock, Moment, Policy, ServedTls, ServerConfigs, Sessions, SiteTls,
+    Slot, TicketKeys,
 };
 
 /// Self-signed certificates are renewed a month before their end, those of files may have ended.
@@ -68,8 +69,8 @@ pub struct AskLimits {
 pub struct KeeperCounters {
     /// Certificates, policies and secrets taken up from changed files or renewed.
     pub taken_up: AtomicU64,
-    /// Changes that could not be taken up.
-    pub refused: AtomicU64,
+    /// Files that could not be taken up, by the reason of [`CertificateProblem`].
+    pub refused: ReasonCounts,
 }
 
 /// See the module. One for the process.
@@ -113,8 +114,10 @@ struct Fixed {
 
 struct KeptState {
     seen: Look,
-    // For each of `fixed`: which of its sources serves.
+    // For each of `fixed`: which of its sources serves; their number: none does.
     from: Vec<usize>,
+    // What was wrong when it was read last.
+    troubles: Vec<Trouble>,
 }
 
 impl Keeper {
@@ -176,6 +179,7 @@ impl Keeper {
     ) -> Result<Arc<KeptSite>, CertificateProblem> {
         let configs = &self.room.configs;
         let now = self.now();
+        let warned = warnings.len();
         // Before anything is read: a change meanwhile is seen later.
         let seen = plan.look();
         let policy = Arc::new(plan.policy.make(configs.provider())?);
@@ -221,7 +225,8 @@ impl Keeper {
             let started = self.room.questions.start();
             started.map_err(CertificateProblem::io(Path::new("the threads that ask sources")))?;
         }
-        let state = Mutex::new(KeptState { seen, from });
+        let troubles = warnings[warned..].iter().filter_map(Trouble::of_warning).collect();
+        let state = Mutex::new(KeptState { seen, from, troubles });
         Ok(Arc::new(KeptSite { plan, tls, fixed, asked, state }))
     }
 
@@ -345,8 +350,9 @@ impl Keeper {
     pub fn refresh(&self, site: &KeptSite) {
         let mut problems = Vec::new();
         let taken_up = site.refresh(self.now(), &self.room.configs, &mut problems);
+        site.lock().troubles = problems.iter().map(Trouble::of).collect();
         for problem in problems {
-            self.counters.refused.fetch_add(1, Ordering::Relaxed);
+            self.counters.refused.add(problem.reason());
             let site = &site.plan.site;
             tracing::error!(site, "{problem}; what was served before stays. {}", problem.remedy());
         }
@@ -369,11 +375,11 @@ impl Keeper {
                 tracing::info!("taken up: another fleet secret");
             }
             Ok(Err(problem)) => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                self.counters.refused.add("secret");
                 tracing::error!("{}: {problem}; the secret from before stays", secret.path.display());
             }
             Err(problem) => {
-                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                self.counters.refused.add(problem.reason());
                 tracing::error!("{problem}; the secret from before stays. {}", problem.remedy());
             }
         }
@@ -387,6 +393,11 @@ impl Keeper {
 
     fn now(&self) -> i64 {
         i64::try_from(self.room.clock.now().unix / 1000).unwrap_or(i64::MAX)
+    }
+
+    /// As the cache of names counts time.
+    pub fn moment(&self) -> Moment {
+        self.room.clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
@@ -588,5 +599,10 @@ fn describe(set: &CertificateSet) -> String {
     set.certificates().iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+mod standing;
+
 #[cfg(test)]
 mod tests;
+
+use standing::Trouble;
+pub use standing::{SiteStanding, SourceStanding, Standing};

@@ -27,6 +27,7 @@ mod ask_failure;
 mod asked;
 pub mod authorities;
 mod command;
+mod counts;
 mod files;
 mod find;
 mod http;
@@ -47,11 +48,14 @@ mod tests;
 
 pub use answer::{NameAnswer, Options, parse as parse_answer};
 pub use ask_failure::AskFailure;
+pub use counts::ReasonCounts;
 pub use files::{LoadedCertificate, directory, pair};
 pub use find::{FoundCertificate, Source, find};
 pub use http::{AskServer, AskUrl};
 pub use keep::{make_state_directory, write_state_file};
-pub use keeper::{AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan};
+pub use keeper::{
+    AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan, SiteStanding, SourceStanding, Standing,
+};
 pub use policy::{ClientAuthPlan, PolicyPlan};
 pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
 pub use questions::QuestionCounters;

@@ -73,6 +73,26 @@ impl CertificateProblem {
         move |error| CertificateProblem::new(path, CertificateTrouble::Io(error))
     }
 
+    /// A word for metrics.
+    pub fn reason(&self) -> &'static str {
+        use CertificateTrouble as T;
+        match &self.trouble {
+            T::Io(_) => "unreadable",
+            T::TooLarge => "too_large",
+            T::NotPem | T::NoCertificate | T::NoKey | T::NoRevocationList => "not_pem",
+            T::EncryptedKey => "encrypted_key",
+            T::Flaw(CertificateFlaw::KeyMismatch) => "key_mismatch",
+            T::Flaw(_) | T::Name { .. } => "bad_certificate",
+            T::Expired { .. } | T::NotYetValid { .. } => "out_of_dates",
+            T::Handshake(_) => "handshake",
+            T::NothingInDirectory | T::NoSource | T::AskedForNames | T::NotOrderedYet => "nothing_there",
+            T::KeyNotForSigning | T::Generation | T::NotOurs => "self_signed",
+            T::Policy(_) => "policy",
+            T::Staple(_) => "staple",
+            T::ReadableSecret => "readable_secret",
+        }
+    }
+
     /// What the operator can do about it.
     pub fn remedy(&self) -> &'static str {
         use CertificateTrouble as T;

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::AskFailure;
+use super::counts::ReasonCounts;
 use crate::tls::{Answer, NameKey, Reply};
 
 /// Threads, and how many of them leave unknown names alone.
@@ -32,7 +34,8 @@ const BURST_SECONDS: f64 = 5.0;
 #[derive(Default)]
 pub struct QuestionCounters {
     pub asked: AtomicU64,
-    pub failed: AtomicU64,
+    /// By the reason of [`AskFailure`](super::AskFailure).
+    pub failed: ReasonCounts,
     /// Not asked: the budget for unknown names was spent, or a queue was full.
     pub over_budget: AtomicU64,
 }
@@ -126,7 +129,10 @@ impl Questions {
             let (key, work) = self.next(for_known);
             self.counters.asked.fetch_add(1, Ordering::Relaxed);
             // A defect in one question is no reason to ask no more.
-            let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Answer::Failed);
+            let answer = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                self.counters.failed.add(AskFailure::Defect.reason());
+                Answer::Failed
+            });
             let replies = self.lock().running.remove(&key);
             for reply in replies.into_iter().flatten() {
                 reply(answer.clone());

@@ -1,38 +1,44 @@
-//! `portcullis certificates`: what each site is served with, as its files say now.
+//! `portcullis certificates`: what each site is served with, as the running process says, or its files.
+
+mod files;
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::explain::certificate::{self, SourceState};
-use super::flags::CertificatesFlags;
-use super::{fail, read};
-use crate::certs;
-use crate::config::{Config, Overrides, SelfSignedKey, Site, Source};
-use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
+use super::flags::{CertificatesFlags, Remote};
+use super::{numbers, remote};
+use crate::admin::Client;
 
 /// Something that is served ends within the time asked for, or has ended.
 const ENDS_SOON: u8 = 4;
 const DAY: i64 = 86_400;
+const WAIT: Duration = Duration::from_secs(30);
 
-/// One line of the list.
+/// One line of the list; of a certificate, or of a source or name without one.
+#[derive(Default)]
 struct Row {
     site: String,
     source: String,
-    /// In a word or a few: `served`, `not served`, why not.
+    /// In a word or a few: `served`, `fresh`, why not.
     state: String,
     served: bool,
-    certificate: Option<ServedCertificate>,
+    /// What the source was asked for; `None`: it answers for the whole site.
+    name: Option<String>,
+    asked_again_seconds: Option<u64>,
+    names: Option<Vec<String>>,
+    key: Option<String>,
+    not_before: Option<i64>,
+    not_after: Option<i64>,
 }
 
 pub fn main(flags: &CertificatesFlags) -> ExitCode {
-    let config = match read(&flags.config, &Overrides::default()) {
-        Ok(config) => config,
-        Err(problems) => return fail(&problems),
+    let rows = match rows(flags) {
+        Ok(rows) => rows,
+        Err(code) => return code,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
-    let rows = rows(&config);
     if flags.json {
         println!("{}", rows.iter().map(|row| row.to_json(now)).collect::<Value>());
     } else {
@@ -40,108 +46,99 @@ pub fn main(flags: &CertificatesFlags) -> ExitCode {
     }
     let within = flags.within.unwrap_or(Duration::ZERO);
     let end = now.saturating_add(i64::try_from(within.as_secs()).unwrap_or(i64::MAX));
-    let ends_soon =
-        |row: &Row| row.served && row.certificate.as_ref().is_some_and(|one| one.not_after() < end);
+    let ends_soon = |row: &Row| row.served && row.not_after.is_some_and(|not_after| not_after < end);
     if rows.iter().any(ends_soon) { ExitCode::from(ENDS_SOON) } else { ExitCode::SUCCESS }
 }
 
-fn rows(config: &Config) -> Vec<Row> {
-    let configs = ServerConfigs::new(None);
-    let mut rows = Vec::new();
-    for site in &config.sites {
-        if !site.ssl {
-            rows.push(Row::without(site, String::new(), "no HTTPS"));
-            continue;
-        }
-        for seen in certificate::sources(site, &config.state_directory) {
-            let source = certificate::describe(seen.source);
-            match seen.state {
-                SourceState::Answers(answer) => rows.extend(Row::of(site, &source, &answer.set, "served")),
-                SourceState::OutOfDate(answer) => {
-                    rows.extend(Row::of(site, &source, &answer.set, "out of its dates, passed over"));
-                }
-                SourceState::Fails(why) => {
-                    rows.push(Row::without(site, source, &format!("passed over: {why}")))
-                }
-                SourceState::AskedForNames => rows.push(Row::without(site, source, "asked for each name")),
-                SourceState::NotAsked => rows.push(Row::without(site, source, "after one that answers")),
-                SourceState::Made => rows.push(self_signed(site, seen.source, source, config, &configs)),
-            }
-        }
+/// Of the running process; of the files when that is wanted, or nobody runs with them.
+fn rows(flags: &CertificatesFlags) -> Result<Vec<Row>, ExitCode> {
+    let Remote { config, .. } = &flags.remote;
+    if let (true, Some(config)) = (flags.files, config) {
+        return files::rows(config);
     }
-    rows
+    let Some(socket) = remote::socket(&flags.remote)? else {
+        let config = config.as_ref().expect("only a configuration turns the socket off");
+        eprintln!("portcullis: the admin socket is off: this is what the files say");
+        return files::rows(config);
+    };
+    match (Client::new(&socket, WAIT).get("/certificates"), config) {
+        (Ok(reply), _) if reply.status == 200 => of_process(&reply.body).ok_or_else(|| {
+            eprintln!("portcullis: the answer is no list of certificates");
+            ExitCode::FAILURE
+        }),
+        (Ok(reply), _) => {
+            eprintln!("portcullis: {}", remote::refused(&reply));
+            Err(ExitCode::FAILURE)
+        }
+        (Err(failure), Some(config)) if failure.is_absent() => {
+            eprintln!("portcullis: nobody serves with this configuration: this is what the files say");
+            files::rows(config)
+        }
+        (Err(failure), _) => Err(remote::no_answer(&failure)),
+    }
 }
 
-/// What is kept of it in the state directory.
-fn self_signed(
-    site: &Site,
-    written: &Source,
-    source: String,
-    config: &Config,
-    configs: &ServerConfigs,
-) -> Row {
-    let key = match written {
-        Source::SelfSigned { key: SelfSignedKey::File(path) } => Some(path.as_path()),
-        _ => None,
+fn of_process(body: &[u8]) -> Option<Vec<Row>> {
+    let told: Value = serde_json::from_slice(body).ok()?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let row = |told: &Value| Row {
+        site: text(&told["site"]).unwrap_or_default(),
+        source: text(&told["source"]).unwrap_or_default(),
+        state: text(&told["state"]).unwrap_or_default(),
+        served: told["served"] == true,
+        name: text(&told["name"]),
+        asked_again_seconds: told["asked_again_seconds"].as_u64(),
+        names: told["names"].as_array().map(|names| names.iter().filter_map(text).collect()),
+        key: text(&told["key"]),
+        not_before: told["not_before"].as_i64(),
+        not_after: told["not_after"].as_i64(),
     };
-    match certs::kept_self_signed(&site.name, key, &config.state_directory, configs.provider()) {
-        Ok(Some(certificate)) => {
-            let state = "served, renewed before it ends".to_owned();
-            Row { site: site.name.clone(), source, state, served: true, certificate: Some(certificate) }
-        }
-        Ok(None) => Row::without(site, source, "made when the server needs it"),
-        Err(problem) => Row::without(site, source, &problem.to_string()),
-    }
+    Some(told["certificates"].as_array()?.iter().map(row).collect())
 }
 
 impl Row {
-    fn without(site: &Site, source: String, state: &str) -> Row {
-        let (site, state) = (site.name.clone(), state.to_owned());
-        Row { site, source, state, served: false, certificate: None }
-    }
-
-    fn of<'a>(
-        site: &'a Site,
-        source: &'a str,
-        set: &'a CertificateSet,
-        state: &'a str,
-    ) -> impl Iterator<Item = Row> + 'a {
-        set.certificates().iter().map(move |certificate| Row {
-            site: site.name.clone(),
-            source: source.to_owned(),
-            state: state.to_owned(),
-            served: state == "served",
-            certificate: Some(certificate.clone()),
-        })
-    }
-
     fn days_left(&self, now: i64) -> Option<i64> {
-        Some((self.certificate.as_ref()?.not_after() - now).div_euclid(DAY))
+        Some((self.not_after? - now).div_euclid(DAY))
     }
 
     fn to_json(&self, now: i64) -> Value {
-        let certificate = self.certificate.as_ref();
         json!({
             "site": self.site,
             "source": self.source,
             "state": self.state,
             "served": self.served,
-            "names": certificate.map(|one| one.names().display().collect::<Vec<_>>()),
-            "key": certificate.map(|one| one.key_kind().word()),
-            "not_before": certificate.map(ServedCertificate::not_before),
-            "not_after": certificate.map(ServedCertificate::not_after),
+            "name": self.name,
+            "asked_again_seconds": self.asked_again_seconds,
+            "names": self.names,
+            "key": self.key,
+            "not_before": self.not_before,
+            "not_after": self.not_after,
             "days_left": self.days_left(now),
         })
+    }
+
+    /// With what becomes of a name in a while.
+    fn state(&self) -> String {
+        match self.asked_again_seconds {
+            None => self.state.clone(),
+            Some(0) => format!("{}, asked again when it comes", self.state),
+            Some(seconds) => format!("{}, asked again in {}", self.state, numbers::span(seconds as f64)),
+        }
     }
 }
 
 fn print(rows: &[Row], now: i64) {
     let mut lines = vec![["site", "days left", "key", "names", "source", "state"].map(str::to_owned)];
     for row in rows {
-        let days = row.days_left(now).map_or_else(|| "-".to_owned(), |days| days.to_string());
-        let key = row.certificate.as_ref().map_or("-", |one| one.key_kind().word());
-        let names = row.certificate.as_ref().map_or_else(|| "-".to_owned(), names);
-        lines.push([row.site.clone(), days, key.to_owned(), names, row.source.clone(), row.state.clone()]);
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let days = or_none(row.days_left(now).map(|days| days.to_string()));
+        let names = match (&row.name, &row.names) {
+            (Some(name), _) => name.clone(),
+            (None, names) => or_none(names.as_deref().map(first_names)),
+        };
+        let key = or_none(row.key.clone());
+        let line = [row.site.clone(), days, key, names, row.source.clone(), row.state()];
+        lines.push(line.map(|cell| numbers::printable(&cell, false)));
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..6).map(width).collect();
@@ -153,8 +150,7 @@ fn print(rows: &[Row], now: i64) {
 }
 
 /// The first three: a certificate may have hundreds.
-fn names(certificate: &ServedCertificate) -> String {
-    let all: Vec<String> = certificate.names().display().collect();
+fn first_names(all: &[String]) -> String {
     match all.len() {
         0..=3 => all.join(", "),
         count => format!("{} and {} more", all[..3].join(", "), count - 3),

@@ -38,7 +38,7 @@ pub enum Command {
     Explain(ExplainFlags),
     /// Decide the requests of an access log anew, and list what changes. Exit 0: nothing, 3: something
     Replay(ReplayFlags),
-    /// List the certificates of a configuration's sites: names, source, key, days left
+    /// List the certificates the running process serves, or those of files: names, source, key, days left
     Certificates(CertificatesFlags),
     /// Print rules of another program as TOML
     Import {
@@ -164,9 +164,11 @@ pub struct ExplainFlags {
 
 #[derive(Args)]
 pub struct CertificatesFlags {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Do not ask the process: say what the files of the configuration say, as when none runs with it
+    #[arg(long, requires = "config")]
+    pub files: bool,
     /// Exit 4 when a certificate that is served ends within this time, such as "14d"
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub within: Option<Duration>,

@@ -17,31 +17,34 @@ const WAIT: Duration = Duration::from_secs(10);
 /// For a reload, which the process itself gives up on after five minutes.
 const RELOAD_WAIT: Duration = Duration::from_secs(310);
 
-/// Where the socket is: as named, or as the configuration says.
+/// Where the socket is: as named, or as the configuration says; `None`: that one turns it off.
 ///
 /// # Errors
 /// The exit code, after the reason was printed.
-fn socket(remote: &Remote) -> Result<PathBuf, ExitCode> {
+pub fn socket(remote: &Remote) -> Result<Option<PathBuf>, ExitCode> {
     if let Some(path) = &remote.socket {
-        return Ok(path.clone());
+        return Ok(Some(path.clone()));
     }
     let Some(file) = &remote.config else {
-        return Ok(config::default_admin_socket());
+        return Ok(Some(config::default_admin_socket()));
     };
     match super::read(file, &Overrides::default()) {
-        Ok(config) => config.admin.socket.map(|socket| socket.path).ok_or_else(|| {
-            eprintln!("portcullis: {}: the admin socket is off", file.display());
-            ExitCode::FAILURE
-        }),
+        Ok(config) => Ok(config.admin.socket.map(|socket| socket.path)),
         Err(problems) => Err(super::fail(&problems)),
     }
 }
 
 pub fn client(remote: &Remote, wait: Duration) -> Result<Client, ExitCode> {
-    socket(remote).map(|path| Client::new(&path, wait))
+    match socket(remote)? {
+        Some(path) => Ok(Client::new(&path, wait)),
+        None => {
+            eprintln!("portcullis: the admin socket is off in the configuration");
+            Err(ExitCode::FAILURE)
+        }
+    }
 }
 
-fn no_answer(failure: &ClientFailure) -> ExitCode {
+pub fn no_answer(failure: &ClientFailure) -> ExitCode {
     eprintln!("portcullis: {failure}");
     ExitCode::FAILURE
 }
@@ -132,7 +135,7 @@ pub fn drain(flags: &DrainFlags) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn refused(reply: &Reply) -> String {
+pub fn refused(reply: &Reply) -> String {
     format!("the process answered {}: {}", reply.status, String::from_utf8_lossy(&reply.body).trim())
 }
 
@@ -191,6 +194,7 @@ fn text(status: &Value) -> String {
             ),
         ),
         ("sessions", sessions(&status["session_cache"])),
+        ("certificates", asked_names(&status["certificate_cache"])),
         (
             "memory",
             format!(
@@ -231,6 +235,27 @@ fn sessions(cache: &Value) -> String {
     }
 }
 
+/// Changes of files, and names that sources are asked for where there are any.
+fn asked_names(cache: &Value) -> String {
+    let number = |key: &str| numbers::grouped(cache[key].as_u64().unwrap_or(0));
+    let mut text = format!(
+        "{} changes taken up, {} refused",
+        number("changes_taken_up"),
+        numbers::grouped(numbers::sum(&cache["changes_refused"]))
+    );
+    if cache["asked"].as_u64().unwrap_or(0) > 0 {
+        let _ = write!(
+            text,
+            "; {} of {} names known, {} questions, {} failed",
+            number("size"),
+            number("size_max"),
+            number("asked"),
+            numbers::grouped(numbers::sum(&cache["failed"]))
+        );
+    }
+    text
+}
+
 fn sites(status: &Value) -> String {
     let mut table = numbers::Table::new(&[
         "SITE",
@@ -266,7 +291,10 @@ fn certificates(status: &Value) -> String {
     let mut table = numbers::Table::new(&["CERTIFICATE OF", "NAMES", "KEY", "SOURCE", ">DAYS LEFT"]);
     let now = status["time"].as_f64().unwrap_or(0.0);
     for certificate in numbers::list(&status["certificates"]) {
-        let names: Vec<String> = numbers::list(&certificate["names"]).map(numbers::plain).collect();
+        let names: Vec<String> = match &certificate["name"] {
+            Value::Null => numbers::list(&certificate["names"]).map(numbers::plain).collect(),
+            asked => vec![numbers::plain(asked)],
+        };
         let shown = match names.len() {
             0..=3 => names.join(", "),
             more => format!("{}, and {} more", names[..2].join(", "), more - 2),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::{HostPattern, SourceUrl, Upstream, UpstreamHost};
+use crate::config::{HostPattern, SourceUrl, Upstream, UpstreamHost, UpstreamProtocol};
 
 /// Why an address to listen on cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,12 +184,16 @@ fn name(text: &str) -> Result<UpstreamHost, BadHost> {
     Ok(UpstreamHost::Name(text.to_ascii_lowercase()))
 }
 
-/// `http://host[:port]`, `https://host[:port]` or `unix:/path`.
+/// `http://host[:port]`, `https://host[:port]` or `unix:/path`; for HTTP/2 `h2://`, `h2s://` and `h2+unix:`.
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
-    if let Some(path) = text.strip_prefix("unix:") {
+pub fn upstream(text: &str) -> Result<(Upstream, UpstreamProtocol), BadUpstream> {
+    let (unix, protocol) = match text.strip_prefix("h2+unix:") {
+        Some(path) => (Some(path), UpstreamProtocol::Http2),
+        None => (text.strip_prefix("unix:"), UpstreamProtocol::Http1),
+    };
+    if let Some(path) = unix {
         if path.starts_with("//") {
             return Err(BadUpstream::UnixUrl);
         }
@@ -199,12 +203,14 @@ pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
         if path.len() > 107 || path.contains('\0') {
             return Err(BadUpstream::UnixTooLong);
         }
-        return Ok(Upstream::Unix { path: PathBuf::from(path) });
+        return Ok((Upstream::Unix { path: PathBuf::from(path) }, protocol));
     }
     let (scheme, authority) = text.split_once("://").ok_or(BadUpstream::NoScheme)?;
-    let tls = match scheme {
-        "http" => false,
-        "https" => true,
+    let (tls, protocol) = match scheme {
+        "http" => (false, UpstreamProtocol::Http1),
+        "https" => (true, UpstreamProtocol::Http1),
+        "h2" => (false, UpstreamProtocol::Http2),
+        "h2s" => (true, UpstreamProtocol::Http2),
         _ => return Err(BadUpstream::UnknownScheme),
     };
     if authority.contains(['/', '?', '#']) {
@@ -221,7 +227,7 @@ pub fn upstream(text: &str) -> Result<Upstream, BadUpstream> {
         _ => (authority, if tls { 443 } else { 80 }),
     };
     let host = name(host).map_err(BadUpstream::Host)?;
-    Ok(if tls { Upstream::Tls { host, port } } else { Upstream::Tcp { host, port } })
+    Ok((if tls { Upstream::Tls { host, port } } else { Upstream::Tcp { host, port } }, protocol))
 }
 
 /// As [`upstream`], with a path: `http://host[:port][/path]`, `unix:/path/of/socket[:/path]`.
@@ -241,7 +247,9 @@ pub fn source_url(text: &str) -> Result<SourceUrl, BadUpstream> {
         return Err(BadUpstream::Path);
     }
     let authority = server.split_once("://").map_or("localhost", |(_, authority)| authority).to_owned();
-    let server = upstream(server)?;
+    let (server, UpstreamProtocol::Http1) = upstream(server)? else {
+        return Err(BadUpstream::UnknownScheme);
+    };
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     Ok(SourceUrl { server, authority, target })
 }
@@ -347,8 +355,20 @@ mod tests {
             ("unix:///run/x.sock", Err(BadUpstream::UnixUrl)),
         ];
         for (text, expected) in cases {
-            assert_eq!(upstream(text), *expected, "{text:?}");
+            let expected = expected.clone().map(|upstream| (upstream, UpstreamProtocol::Http1));
+            assert_eq!(upstream(text), expected, "{text:?}");
         }
+        let cases: &[(&str, Upstream)] = &[
+            ("h2://app.internal", Upstream::Tcp { host: name("app.internal"), port: 80 }),
+            ("h2://127.0.0.1:50051", Upstream::Tcp { host: local.clone(), port: 50051 }),
+            ("h2s://app.internal", Upstream::Tls { host: name("app.internal"), port: 443 }),
+            ("h2+unix:/run/x.sock", Upstream::Unix { path: PathBuf::from("/run/x.sock") }),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(upstream(text), Ok((expected.clone(), UpstreamProtocol::Http2)), "{text:?}");
+        }
+        assert_eq!(upstream("h2+unix:run"), Err(BadUpstream::UnixRelative));
+        assert_eq!(upstream("h2c://a"), Err(BadUpstream::UnknownScheme));
         assert_eq!(upstream(&format!("unix:/{}", "a".repeat(107))), Err(BadUpstream::UnixTooLong));
         drop(local);
     }

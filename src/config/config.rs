@@ -565,6 +565,8 @@ impl std::fmt::Display for Hsts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SiteUpstream {
     pub upstream: Upstream,
+    /// What is spoken with it.
+    pub protocol: UpstreamProtocol,
     /// Its share beside the others; not 0.
     pub weight: u32,
     /// PEM file of the authorities that may vouch for it; `None`: the system's.
@@ -581,12 +583,20 @@ pub struct SiteUpstream {
 /// Where a site server listens; also the key of the connection pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
-    /// `http://host:port`
+    /// `http://host:port`, `h2://host:port`
     Tcp { host: UpstreamHost, port: u16 },
-    /// `https://host:port`, its certificate verified for `host`.
+    /// `https://host:port`, `h2s://host:port`, its certificate verified for `host`.
     Tls { host: UpstreamHost, port: u16 },
-    /// `unix:/path`
+    /// `unix:/path`, `h2+unix:/path`
     Unix { path: PathBuf },
+}
+
+/// Which version of HTTP a site server is spoken to in; its URL says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// Known beforehand, or over TLS agreed on by ALPN: never tried out.
+    Http2,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

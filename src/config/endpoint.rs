@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{HealthCheck, Upstream, UpstreamHost};
+use super::{HealthCheck, Upstream, UpstreamHost, UpstreamProtocol};
 use crate::proxy_protocol::Version;
 use crate::tls::{SharedClientConfig, UpstreamName};
 
@@ -19,6 +19,7 @@ pub struct UpstreamId(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointKey {
     pub upstream: Upstream,
+    pub protocol: UpstreamProtocol,
     pub ca: Option<PathBuf>,
     /// `None`: the host of `upstream`.
     pub server_name: Option<String>,

@@ -211,7 +211,8 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(site.tls_versions, TlsVersions::Tls13);
     assert_eq!(site.request_body_bytes_max, 10 << 20);
     assert_eq!(config.sites[1].hsts.map(|hsts| hsts.max_age), Some(Duration::from_secs(365 * 86_400)));
-    assert_eq!(site.upstream.len(), 3);
+    let http2 = site.upstream.iter().map(|upstream| upstream.protocol == UpstreamProtocol::Http2);
+    assert_eq!(http2.collect::<Vec<_>>(), [false, false, false, true, true, true]);
     let Source::Files { certificate, .. } = &site.certificate[0].source else { panic!("files come first") };
     assert_eq!(certificate, Path::new("tls/example.pem"));
 

@@ -1,7 +1,9 @@
 //! `upstream`, `balance` and `health_check` of a site, and `[upstream_pool]`.
 
 use crate::config::address;
-use crate::config::config::{HealthCheck, ProxyProtocol, SiteUpstream, Upstream, UpstreamHost, UpstreamPool};
+use crate::config::config::{
+    HealthCheck, ProxyProtocol, SiteUpstream, Upstream, UpstreamHost, UpstreamPool, UpstreamProtocol,
+};
 use crate::config::defaults;
 use crate::config::keys;
 use crate::config::message::{Expected, What};
@@ -103,9 +105,10 @@ impl Reader<'_> {
     fn upstream(&mut self, node: &Node) -> Option<(SiteUpstream, Spot)> {
         match &node.value {
             Value::Text(text) => {
-                let upstream = self.upstream_address(text, node.at)?;
+                let (upstream, protocol) = self.upstream_address(text, node.at)?;
                 let upstream = SiteUpstream {
                     upstream,
+                    protocol,
                     weight: 1,
                     ca: None,
                     server_name: None,
@@ -134,7 +137,7 @@ impl Reader<'_> {
         let server_name = self.filled(section, "server_name");
         let proxy_protocol = self.choice(section, "proxy_protocol", ProxyProtocol::Off);
         let (text, at) = url?;
-        let upstream = self.upstream_address(&text, at)?;
+        let (upstream, protocol) = self.upstream_address(&text, at)?;
         if !matches!(upstream, Upstream::Tls { .. }) {
             for key in ["ca", "server_name"] {
                 if section.has(key) {
@@ -154,6 +157,7 @@ impl Reader<'_> {
         };
         let upstream = SiteUpstream {
             upstream,
+            protocol,
             weight: u32::try_from(weight).unwrap_or(1),
             ca: ca.map(|(path, at)| self.beside(at, &path)),
             server_name,
@@ -168,7 +172,7 @@ impl Reader<'_> {
         Some((upstream, at))
     }
 
-    fn upstream_address(&mut self, text: &str, at: Spot) -> Option<Upstream> {
+    fn upstream_address(&mut self, text: &str, at: Spot) -> Option<(Upstream, UpstreamProtocol)> {
         match address::upstream(text) {
             Ok(upstream) => Some(upstream),
             Err(why) => {

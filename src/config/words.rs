@@ -296,6 +296,7 @@ impl What {
             Self::BadSourceUrl { text, why } => {
                 let label = match why {
                     BadUpstream::Path => "a path has ASCII letters and no spaces".to_owned(),
+                    BadUpstream::UnknownScheme => "schemes are http, https and unix".to_owned(),
                     why => upstream(text, *why).label,
                 };
                 words(
@@ -315,9 +316,9 @@ impl What {
                 "write include_subdomains = true, max_age = \"365d\", or leave `preload` out",
             ),
             Self::WithoutTls { key } => words(
-                format!("`{key}` is for https upstreams"),
-                "this one is not",
-                format!("write an `https://` url, or take `{key}` out"),
+                format!("`{key}` is for upstreams with TLS"),
+                "this one has none",
+                format!("write an `https://` or `h2s://` url, or take `{key}` out"),
             ),
             Self::BadServerName { text } => words(
                 format!("\"{text}\" is not a name a certificate could have"),
@@ -566,7 +567,10 @@ fn upstream(text: &str, why: BadUpstream) -> Words {
             ("a scheme is missing", format!("write \"http://{text}\""))
         }
         BadUpstream::NoScheme => ("a scheme is missing", FORMS.to_owned()),
-        BadUpstream::UnknownScheme => ("schemes are http, https and unix", FORMS.to_owned()),
+        BadUpstream::UnknownScheme => (
+            "schemes are http, https and unix; for HTTP/2, as gRPC needs it, h2, h2s and h2+unix",
+            FORMS.to_owned(),
+        ),
         BadUpstream::Path => (
             "an upstream has no path",
             "leave out what follows the host and port: requests keep their own target".to_owned(),
@@ -581,10 +585,10 @@ fn upstream(text: &str, why: BadUpstream) -> Words {
             "the path of a socket starts with `/`",
             "write it in full, such as \"unix:/run/app.sock\"".to_owned(),
         ),
-        BadUpstream::UnixUrl => (
-            "one `/` after `unix:`",
-            format!("write \"unix:/{}\"", text.trim_start_matches("unix:").trim_start_matches('/')),
-        ),
+        BadUpstream::UnixUrl => {
+            let (scheme, path) = text.split_once(':').unwrap_or(("unix", text));
+            ("one `/` after `unix:`", format!("write \"{scheme}:/{}\"", path.trim_start_matches('/')))
+        }
         BadUpstream::UnixTooLong => (
             "the path of a socket has at most 107 octets, none of them zero (unix(7))",
             "choose a shorter directory".to_owned(),

@@ -148,7 +148,8 @@ fn begin<'a>(
         let asks = asks.lock().unwrap_or_else(PoisonError::into_inner);
         asks.send(Event::Asked(ask)).is_ok()
     };
-    let view = View::new(generation.clone(), addresses.clone(), workers.counters(), lines.lost(), ask);
+    let counters = workers.counters();
+    let view = View::new(generation.clone(), addresses.clone(), counters, keeper.clone(), lines.lost(), ask);
     let administration = Administration::start(&generation.config.admin, view, predecessor.is_some())?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();

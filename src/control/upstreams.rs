@@ -10,7 +10,7 @@ use super::failure::{AuthorityFailure, ResolveFailure};
 use crate::certs::authorities;
 use crate::config::{
     Config, Endpoint, EndpointKey, EndpointState, EndpointTls, Generation, HealthCheck, Site, SiteUpstream,
-    Upstream, UpstreamHost, UpstreamId,
+    Upstream, UpstreamHost, UpstreamId, UpstreamProtocol,
 };
 use crate::tls::{SharedClientConfig, UpstreamName};
 
@@ -54,8 +54,8 @@ struct Building<'a> {
     before: HashMap<&'a EndpointKey, &'a Arc<Endpoint>>,
     known: HashMap<EndpointKey, UpstreamId>,
     endpoints: Vec<Arc<Endpoint>>,
-    // By the file of authorities; `None`: it has failed.
-    clients: HashMap<Option<PathBuf>, Option<SharedClientConfig>>,
+    // By the file of authorities and what is spoken; `None`: it has failed.
+    clients: HashMap<(Option<PathBuf>, UpstreamProtocol), Option<SharedClientConfig>>,
     unresolved: Vec<ResolveFailure>,
     unvouched: Vec<AuthorityFailure>,
 }
@@ -92,10 +92,15 @@ impl Building<'_> {
     }
 
     fn client(&mut self, written: &SiteUpstream) -> Option<SharedClientConfig> {
-        if let Some(known) = self.clients.get(&written.ca) {
+        let key = (written.ca.clone(), written.protocol);
+        if let Some(known) = self.clients.get(&key) {
             return known.clone();
         }
-        let client = match authorities::client(written.ca.as_deref(), &[b"http/1.1"]) {
+        let alpn: &[u8] = match written.protocol {
+            UpstreamProtocol::Http1 => b"http/1.1",
+            UpstreamProtocol::Http2 => b"h2",
+        };
+        let client = match authorities::client(written.ca.as_deref(), &[alpn]) {
             Ok(client) => Some(client),
             Err(problem) => {
                 let (place, upstream) = (written.place.clone(), written.text.clone());
@@ -103,7 +108,7 @@ impl Building<'_> {
                 None
             }
         };
-        self.clients.insert(written.ca.clone(), client.clone());
+        self.clients.insert(key, client.clone());
         client
     }
 }
@@ -111,6 +116,7 @@ impl Building<'_> {
 fn key(site: &Site, written: &SiteUpstream) -> EndpointKey {
     let mut key = EndpointKey {
         upstream: written.upstream.clone(),
+        protocol: written.protocol,
         ca: written.ca.clone(),
         server_name: written.server_name.clone(),
         proxy_protocol: written.proxy_protocol,

@@ -10,7 +10,6 @@
 
 mod answer;
 mod challenges;
-mod contained;
 mod handshake;
 mod http1;
 mod http2;
@@ -28,7 +27,6 @@ mod service;
 mod serving;
 mod session_cookies;
 
-pub use contained::contained;
 pub use live_settings::LiveSettings;
 pub use service::Service;
 

@@ -23,11 +23,11 @@ pub(super) struct Http1Body<'a> {
 }
 
 impl RequestBody for Http1Body<'_> {
-    async fn read(&mut self, into: &mut Buffer, answered: bool) -> Result<BodyRead, BodyFailure> {
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure> {
         loop {
             let before = into.len();
             if self.input.is_empty() {
-                let patience = if answered { self.idle } else { self.pace.allows(0).min(self.idle) };
+                let patience = if converses { self.idle } else { self.pace.allows(0).min(self.idle) };
                 let since_ms = self.local.clock.now_ms();
                 match self.stream.fill(into, self.local.clock.after(patience)).await {
                     Ok(count @ 1..) => self.pace.moved(self.local.clock.now_ms() - since_ms, count),

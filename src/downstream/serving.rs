@@ -63,6 +63,7 @@ pub(super) fn pool_limits(generation: &Generation) -> PoolLimits {
         idle_max: config.upstream_pool.idle_per_worker,
         idle_timeout: config.upstream_pool.idle_timeout,
         connect_timeout: config.timeouts.upstream_connect,
+        response_head_bytes_max: config.limits.response_head_bytes_max,
         health: HealthRules {
             eject_after: config.upstream_pool.eject_after,
             ejection: config.upstream_pool.ejection,

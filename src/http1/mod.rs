@@ -28,6 +28,7 @@ pub mod scan;
 pub mod write_request;
 pub mod write_response;
 
+mod header_map;
 mod request_fields;
 mod trailers;
 
@@ -38,10 +39,11 @@ pub use answer::{Answer, error_page, write_continue, write_error, write_octets, 
 pub use body::{BodyReader, Progress};
 pub use chunk::{CHUNK_HEAD_BYTES_MAX, chunk_head, write_last_chunk};
 pub use flaw::{BadBody, BadRequest, BadResponse, Flaw};
+pub use header_map::{MapSink, field_lines, map_of_trailers, write_trailers};
 pub use http2_request::request_from_http2;
 pub use request::{HeaderSlots, RequestHead, Target, header_slots, parse_request, parse_scanned_request};
 pub use response::{RequestKind, ResponseHead, parse_response, parse_scanned_response};
 pub use scan::HeadScan;
-pub use trailers::may_trail;
+pub use trailers::{may_trail, may_trail_response};
 pub use write_request::{Outbound, write_request};
 pub use write_response::{Reply, declared_length, each_response_field, write_response};

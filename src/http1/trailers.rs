@@ -75,8 +75,14 @@ impl Trailers {
 /// RFC 9110 §6.5.1: not what frames, routes, authenticates, or says how to read the content; and, as in heads, not
 /// what ends at a hop, what a front end says, and names that could be folded onto another.
 pub fn may_trail(name: &[u8]) -> bool {
+    is_plain_name(name) && may_trail_response(name)
+}
+
+/// The same for trailers that go to a client alone: it folds no names onto others, and metadata of gRPC may have `_`
+/// and `.` in theirs.
+pub fn may_trail_response(name: &[u8]) -> bool {
     let known = matches!(FieldName::of(name), FieldName::Other);
     // Known only once the content is, so that trailers are its natural place.
     let useful = name.eq_ignore_ascii_case(b"etag");
-    known && is_plain_name(name) && (useful || !is_end_to_end(name))
+    known && (useful || !is_end_to_end(name))
 }

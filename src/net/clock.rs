@@ -78,6 +78,11 @@ impl Clock {
         Until(self.now_ms.get().saturating_add(wait.as_millis() as u64))
     }
 
+    /// How long it is until then; nothing when it has passed.
+    pub fn left(&self, until: Until) -> Duration {
+        Duration::from_millis(until.0.saturating_sub(self.now_ms.get()))
+    }
+
     /// The value of `Date` now, at most a tick old.
     pub fn date(&self) -> [u8; DATE_BYTES] {
         *self.date.borrow()

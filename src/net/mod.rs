@@ -14,6 +14,7 @@
 mod buffer;
 mod client_hello;
 mod clock;
+mod contained;
 mod deadline;
 mod future_pool;
 mod inherit;
@@ -31,6 +32,7 @@ mod upstream_tls;
 pub use buffer::{Buffer, BufferPool, LARGE, Mark, SMALL};
 pub use client_hello::ClientHello;
 pub use clock::{Clock, Until};
+pub use contained::contained;
 pub use future_pool::FuturePool;
 pub use inherit::{inherited, keep_descriptors};
 pub use local::Local;

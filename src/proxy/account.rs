@@ -20,6 +20,8 @@ pub struct Account {
     pub first_byte_us: Cell<u64>,
     /// How often another connection was tried.
     pub retries: Cell<u32>,
+    /// The code with which the site server took its stream back (RFC 9113 §7).
+    pub reset: Cell<Option<u32>>,
     /// Octets of the request's body read, after transfer decoding; through a tunnel, all that the client sent.
     pub request_bytes: Cell<u64>,
     /// Octets sent to the client, before TLS.

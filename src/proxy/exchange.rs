@@ -14,14 +14,14 @@ use std::time::Duration;
 use super::account::Account;
 use super::race::{First, first};
 use super::relay::{RelayState, Stopped};
-use super::upload::{Uploaded, upload};
+use super::upload::{Kept, Uploaded, upload};
 use super::{BodyFailure, Cut, Ended, Failure, RequestBody, Responder};
 use crate::http::{BodyEnd, Limits, Reuse};
 use crate::http1::RequestKind;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
 use crate::proxy_protocol::{self, Facts};
-use crate::upstream::{Balancer, Change, ConnectFailure, Connection, Pool, Tried, Wanted};
+use crate::upstream::{Balancer, Broken, Change, ConnectFailure, Connection, Pool, Tried, Wanted};
 
 /// What an exchange is about, besides its bytes.
 pub struct Exchange<'a> {
@@ -103,13 +103,15 @@ impl Proxy {
         let whole = request.mark();
         self.budget.deposit(self.limits().retry_percent);
         let mut tries = Tries::default();
+        let mut kept = Kept::default();
         loop {
             let connection = match self.connect(exchange, &mut tries).await {
                 Ok(connection) => connection,
                 Err(failure) => return self.failed(failure),
             };
-            let (result, request_whole) =
-                self.attempt(exchange, &connection, &mut request, body.as_deref_mut(), responder).await;
+            let (result, request_whole) = self
+                .attempt(exchange, &connection, &mut request, body.as_deref_mut(), &mut kept, responder)
+                .await;
             let failure = match result {
                 Ok(relayed) => {
                     self.answered(&connection);
@@ -123,13 +125,28 @@ impl Proxy {
                     return Ended::Tunnel { upstream: connection, first };
                 }
                 Err(Stopped::Cut(cut)) => {
+                    if let Some(Broken::Reset(code)) = connection.stream.broken() {
+                        exchange.account.reset.set(Some(code));
+                    }
                     match cut.is_upstream() {
                         true => self.counters.upstream_failures.add(1),
                         false => self.counters.requests_abandoned.add(1),
                     }
                     return Ended::Cut(cut);
                 }
-                Err(Stopped::Silent) if connection.reused => {
+                Err(Stopped::Refused) => {
+                    self.counters.upstream_refusals.add(1);
+                    // Safe for any method (RFC 9113 §8.7), if all that was read of the request is still there.
+                    let whole_in_hand =
+                        body.as_deref().is_none_or(|body| kept.is_all(body.may_be_given_up()));
+                    if !whole_in_hand || !tries.refused(exchange, self.local.clock.now_ms()) {
+                        return self.failed(Failure::Refused);
+                    }
+                    self.retry(exchange);
+                    request.restore(whole);
+                    continue;
+                }
+                Err(Stopped::Silent) if connection.reused && !std::mem::replace(&mut tries.renewed, true) => {
                     // It had been closed while it waited: that says nothing about the server.
                     if exchange.repeatable && body.is_none() {
                         tries.again = Some(tries.current);
@@ -202,6 +219,7 @@ impl Proxy {
         connection: &Connection,
         request: &mut Buffer,
         body: Option<&mut B>,
+        kept: &mut Kept,
         responder: &mut R,
     ) -> (Result<super::relay::Relayed, Stopped>, bool) {
         let upstream = &connection.stream;
@@ -217,8 +235,15 @@ impl Proxy {
         if sent.is_err() {
             return (relay.await, false);
         }
-        let mut upload =
-            pin!(upload(body, exchange, upstream, &self.local, idle, &state, self.limits().response_head));
+        let mut upload = pin!(upload(
+            (body, kept),
+            exchange,
+            upstream,
+            &self.local,
+            idle,
+            &state,
+            self.limits().response_head
+        ));
         match first(upload.as_mut(), relay.as_mut()).await {
             // The answer to the last octet can be here before the ring has told that the octet was sent.
             First::Right(result) if state.all_read.get() => {
@@ -319,7 +344,27 @@ struct Tries {
     again: Option<usize>,
     last: Option<Failure>,
     timeouts: u32,
+    // One that was kept had failed already.
+    renewed: bool,
+    refusals: u32,
 }
+
+impl Tries {
+    /// The server asked last has refused. Whether there is somebody to ask: that one once more, then another.
+    fn refused(&mut self, exchange: &Exchange<'_>, now: u64) -> bool {
+        self.refusals += 1;
+        if self.refusals == 1 {
+            self.again = Some(self.current);
+            return true;
+        }
+        self.tried.add(self.current);
+        self.last = Some(Failure::Refused);
+        self.refusals <= REFUSALS_MAX && exchange.servers.has_usable(now, &self.tried)
+    }
+}
+
+/// Times a request is sent again because it was refused.
+const REFUSALS_MAX: u32 = 3;
 
 /// Requests that may be sent a second time: so many for each hundred that come, and a few in any case.
 struct Budget(Cell<u32>);

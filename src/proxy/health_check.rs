@@ -16,7 +16,7 @@ use crate::config::{Health, HealthCheck};
 use crate::http1::{RequestKind, header_slots, parse_response};
 use crate::net::Until;
 use crate::proxy_protocol;
-use crate::upstream::{ConnectFailure, Upstream, Upstreams};
+use crate::upstream::{Channel, ConnectFailure, Upstream, Upstreams};
 
 impl Proxy {
     /// The site servers whose next check is due; each is to be given to [`check`](Self::check). Called once a tick.
@@ -78,11 +78,7 @@ impl Proxy {
         self.answer_is_good(stream, until).await
     }
 
-    async fn answer_is_good(
-        &self,
-        stream: &crate::net::UpstreamStream,
-        until: Until,
-    ) -> Result<(), &'static str> {
+    async fn answer_is_good(&self, stream: &Channel, until: Until) -> Result<(), &'static str> {
         // A head larger than this is none a check should have.
         let mut buffer = self.local.buffers.small();
         loop {

@@ -1,7 +1,7 @@
 //! One exchange: a request that was decided on goes to a site server, its response comes back.
 //!
-//! Both versions of HTTP in front share this room through [`RequestBody`] and [`Responder`]; towards the
-//! site servers it speaks HTTP/1.1. Nothing is decided here about sites, rules or redirects.
+//! Both versions of HTTP in front share this room through [`RequestBody`] and [`Responder`], and both versions towards
+//! site servers through [`Channel`](crate::upstream::Channel): heads pass it as lines of HTTP/1.1. Nothing is decided here about sites, rules or redirects.
 //!
 //! ```text
 //! checkout --> request head (and the body in hand) --> rest of the body |
@@ -35,18 +35,23 @@ pub use upload::{append_chunk, frame_chunk};
 /// Where the octets of a request body come from.
 #[expect(async_fn_in_trait, reason = "implemented and used on one thread: nothing is `Send` here")]
 pub trait RequestBody {
-    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`. `answered`: the
-    /// response has begun, and the body is one side of a conversation, which may be as slow as it likes.
+    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`. `converses`: the
+    /// body is one side of a conversation, which may be as slow as it likes.
     ///
     /// # Errors
     /// Why the rest of the body will not come.
-    async fn read(&mut self, into: &mut Buffer, answered: bool) -> Result<BodyRead, BodyFailure>;
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure>;
 
     /// Octets that are still to come, when that is known.
     fn remaining(&self) -> Option<u64>;
 
     /// The trailer section of a body that has ended: field lines, each ended by CRLF.
     fn trailers(&self) -> &[u8];
+
+    /// Whether a read that was given up, or timed out, loses nothing and may be made anew.
+    fn may_be_given_up(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +130,12 @@ pub enum Failure {
     /// What came is not a response, or its framing is ambiguous.
     BadResponse,
     ResponseTimedOut,
+    /// Site servers refused to work it off, one after another.
+    Refused,
+    /// The site server took its stream back.
+    Reset,
+    /// The client asks for another protocol, and the site server is spoken to in HTTP/2.
+    NoUpgrade,
     BodyTimedOut,
     BodyTooSlow,
     BodyTooLarge,
@@ -135,8 +146,13 @@ impl Failure {
     /// The status that tells the client (RFC 9110 §15.5, §15.6).
     pub fn status(self) -> u16 {
         match self {
-            Failure::NoUpstream | Failure::UpstreamTls | Failure::ClosedEarly | Failure::BadResponse => 502,
-            Failure::AllDown => 503,
+            Failure::NoUpstream
+            | Failure::UpstreamTls
+            | Failure::ClosedEarly
+            | Failure::BadResponse
+            | Failure::Reset
+            | Failure::NoUpgrade => 502,
+            Failure::AllDown | Failure::Refused => 503,
             Failure::ConnectTimedOut | Failure::ResponseTimedOut => 504,
             Failure::BodyTimedOut | Failure::BodyTooSlow => 408,
             Failure::BodyTooLarge => 413,
@@ -154,6 +170,9 @@ impl Failure {
             Failure::ClosedEarly => "upstream_closed_early",
             Failure::BadResponse => "upstream_bad_response",
             Failure::ResponseTimedOut => "upstream_timed_out",
+            Failure::Refused => "upstream_refused",
+            Failure::Reset => "upstream_reset",
+            Failure::NoUpgrade => "upstream_no_upgrade",
             Failure::BodyTimedOut => "body_timed_out",
             Failure::BodyTooSlow => "body_too_slow",
             Failure::BodyTooLarge => "body_too_large",
@@ -163,7 +182,7 @@ impl Failure {
 
     /// Whether the site server is to blame.
     pub fn is_upstream(self) -> bool {
-        self.status() >= 500
+        self.status() >= 500 && self != Failure::NoUpgrade
     }
 }
 

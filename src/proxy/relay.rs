@@ -13,7 +13,8 @@ use super::race::{First, first};
 use super::{Cut, Failure, Responder};
 use crate::http::{BodyEnd, Reuse};
 use crate::http1::{BodyReader, header_slots, parse_response};
-use crate::net::{Buffer, LARGE, Until, UpstreamStream};
+use crate::net::{Buffer, LARGE, Until};
+use crate::upstream::{Broken, Channel};
 
 /// Room before a response for what our head has and the site server's did not; chunk heads too.
 const HEADROOM: usize = 1024;
@@ -37,6 +38,8 @@ pub(super) struct Relayed {
 pub(super) enum Stopped {
     /// Not one byte came: on a kept connection a sign that it had been closed before.
     Silent,
+    /// The site server has said that it worked off nothing of the request.
+    Refused,
     Unanswered(Failure),
     Cut(Cut),
     /// 101 (RFC 9110 §15.2.2): what is to be sent to the client first.
@@ -52,6 +55,8 @@ pub(super) struct RelayState {
     pub(super) all_read: Cell<bool>,
     /// When the response head must be there; counted from the last of the request that was sent.
     pub(super) head_until: Cell<Option<Until>>,
+    /// When something of the response came last.
+    pub(super) heard_ms: Cell<u64>,
 }
 
 /// What reading a head led to.
@@ -67,6 +72,8 @@ enum Step {
 struct Begun {
     status: u16,
     body: BodyEnd,
+    // As declared.
+    length: Option<u64>,
     reader: BodyReader,
     reuse: Reuse,
     part: Part,
@@ -85,7 +92,7 @@ impl Proxy {
     pub(super) async fn relay<R: Responder>(
         &self,
         exchange: &Exchange<'_>,
-        upstream: &UpstreamStream,
+        upstream: &Channel,
         responder: &mut R,
         state: &RelayState,
     ) -> Result<Relayed, Stopped> {
@@ -94,16 +101,16 @@ impl Proxy {
         buffer.reset(HEADROOM, TAILROOM);
         let mut begun = self.begin(exchange, upstream, responder, state, &mut buffer).await?;
         let mut part = begun.part;
-        if let BodyEnd::Length(length) = begun.body
-            && !part.end
-            && length <= GATHER_MAX
-        {
-            part = self.gather(&mut begun.reader, &mut buffer, upstream).await?;
+        if !part.end && begun.length.is_some_and(|length| length <= GATHER_MAX) {
+            part = self.gather(&mut begun.reader, &mut buffer, upstream, responder).await?;
         }
         state.answered.set(true);
+        let mut first = true;
         loop {
-            // The end is told even when no byte is left to go with it: over TLS by close_notify.
-            if !buffer.is_empty() || part.end {
+            state.heard_ms.set(self.local.clock.now_ms());
+            // A head goes out before its body is there: in HTTP/2 it is no part of the buffer. The end is told even when
+            // no byte is left to go with it: over TLS by close_notify.
+            if std::mem::take(&mut first) || !buffer.is_empty() || part.end {
                 self.counters.bytes_sent.add(buffer.len() as u64);
                 add(&exchange.account.response_bytes, buffer.len());
                 let sent = responder.send(&mut buffer, part.end).await;
@@ -114,13 +121,13 @@ impl Proxy {
                 return Ok(Relayed { status: begun.status, reuse });
             }
             part = match self.receive_more(upstream, responder, state, &mut buffer).await? {
+                0 if upstream.is_over() => end_part(&mut buffer, upstream, responder),
                 0 if begun.body == BodyEnd::Close => {
                     responder.frame(&mut buffer, Some(b""));
                     Part { end: true, leftover: true }
                 }
-                1.. => {
-                    read_part(&mut begun.reader, &mut buffer, responder).ok_or(Stopped::Cut(Cut::Upstream))?
-                }
+                1.. => read_part(&mut begun.reader, &mut buffer, upstream, responder)
+                    .ok_or(Stopped::Cut(Cut::Upstream))?,
                 0 => return Err(Stopped::Cut(Cut::Upstream)),
             };
         }
@@ -130,7 +137,7 @@ impl Proxy {
     /// same few blocks serve all connections of the worker, and stay in its cache.
     async fn receive_more<R: Responder>(
         &self,
-        upstream: &UpstreamStream,
+        upstream: &Channel,
         responder: &R,
         state: &RelayState,
         buffer: &mut Buffer,
@@ -172,7 +179,7 @@ impl Proxy {
     async fn begin<R: Responder>(
         &self,
         exchange: &Exchange<'_>,
-        upstream: &UpstreamStream,
+        upstream: &Channel,
         responder: &mut R,
         state: &RelayState,
         buffer: &mut Buffer,
@@ -208,11 +215,10 @@ impl Proxy {
                 }
                 // A head of uncommon size; its reader knows where that ends.
                 Ok(0) if buffer.spare() == 0 => self.move_to_large(buffer),
-                Ok(0) | Err(_) if silent => return Err(Stopped::Silent),
-                Ok(0) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
+                Ok(0) | Err(_) => return Err(unanswered(upstream, silent)),
             }
             while !buffer.is_empty() {
-                match self.step(exchange, responder, buffer).map_err(Stopped::Unanswered)? {
+                match self.step(exchange, upstream, responder, buffer).map_err(Stopped::Unanswered)? {
                     Step::NeedMore => break,
                     Step::Final(begun) => return Ok(begun),
                     Step::Tunnel => return Err(Stopped::Tunnel(std::mem::take(buffer))),
@@ -235,6 +241,7 @@ impl Proxy {
     fn step<R: Responder>(
         &self,
         exchange: &Exchange<'_>,
+        upstream: &Channel,
         responder: &mut R,
         buffer: &mut Buffer,
     ) -> Result<Step, Failure> {
@@ -267,18 +274,25 @@ impl Proxy {
         exchange.account.status.set(status);
         exchange.account.response_head_bytes.set(written.len() as u64);
         buffer.consume_to_headroom(head_bytes);
+        let length = if let BodyEnd::Length(length) = body { Some(length) } else { None };
+        let body = match upstream {
+            // The protocol holds it to its length and tells its end, which trailers may follow in any case.
+            Channel::Shared(_) if body != BodyEnd::None => BodyEnd::Close,
+            _ => body,
+        };
         let mut reader = BodyReader::new(body);
-        let part = read_part(&mut reader, buffer, responder).ok_or(Failure::BadResponse)?;
+        let part = read_part(&mut reader, buffer, upstream, responder).ok_or(Failure::BadResponse)?;
         buffer.prepend(&written);
-        Ok(Step::Final(Begun { status, body, reader, reuse, part }))
+        Ok(Step::Final(Begun { status, body, length, reader, reuse, part }))
     }
 
     /// Waits for the rest of a short body of known length, as long as it comes without a pause.
-    async fn gather(
+    async fn gather<R: Responder>(
         &self,
         reader: &mut BodyReader,
         buffer: &mut Buffer,
-        upstream: &UpstreamStream,
+        upstream: &Channel,
+        responder: &mut R,
     ) -> Result<Part, Stopped> {
         self.move_to_large(buffer);
         loop {
@@ -300,8 +314,9 @@ impl Proxy {
                         }
                     }
                 }
+                Ok(Some(0)) if upstream.is_over() => {}
                 // Nothing was sent yet: an error of ours is more honest than half a response.
-                Ok(Some(0)) | Err(_) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
+                Ok(Some(0)) | Err(_) => return Err(unanswered(upstream, false)),
             }
             let progress = reader
                 .read(&mut buffer.filled_mut()[before..])
@@ -310,6 +325,9 @@ impl Proxy {
             buffer.truncate(before + progress.data);
             if progress.end {
                 return Ok(Part { end: true, leftover });
+            }
+            if upstream.is_over() {
+                return Ok(end_part(buffer, upstream, responder));
             }
         }
     }
@@ -333,10 +351,40 @@ fn not_taken(error: &io::Error) -> Stopped {
 }
 
 /// Decodes what was received into body octets and frames them for the client; `None`: broken framing.
-fn read_part<R: Responder>(reader: &mut BodyReader, buffer: &mut Buffer, responder: &mut R) -> Option<Part> {
+fn read_part<R: Responder>(
+    reader: &mut BodyReader,
+    buffer: &mut Buffer,
+    upstream: &Channel,
+    responder: &mut R,
+) -> Option<Part> {
     let progress = reader.read(buffer.filled_mut()).ok()?;
     let leftover = progress.consumed < buffer.len();
     buffer.truncate(progress.data);
+    if !progress.end && upstream.is_over() {
+        return Some(end_part(buffer, upstream, responder));
+    }
     responder.frame(buffer, progress.end.then(|| reader.trailers()));
     Some(Part { end: progress.end, leftover })
+}
+
+/// Frames what is left of a response that its channel says is over.
+fn end_part<R: Responder>(buffer: &mut Buffer, upstream: &Channel, responder: &mut R) -> Part {
+    match upstream {
+        Channel::Own(_) => responder.frame(buffer, Some(b"")),
+        Channel::Shared(stream) => responder.frame(buffer, Some(&stream.trailers())),
+    }
+    Part { end: true, leftover: false }
+}
+
+/// Why there is no answer when the channel ended before there was one. `silent`: not one byte of it came.
+fn unanswered(upstream: &Channel, silent: bool) -> Stopped {
+    let failure = match upstream.broken() {
+        Some(Broken::Refused) if silent => return Stopped::Refused,
+        Some(Broken::Reset(_)) => Failure::Reset,
+        Some(Broken::Malformed) => Failure::BadResponse,
+        Some(Broken::Upgrade) => Failure::NoUpgrade,
+        _ if silent => return Stopped::Silent,
+        _ => Failure::ClosedEarly,
+    };
+    Stopped::Unanswered(failure)
 }

@@ -8,7 +8,8 @@ use super::relay::RelayState;
 use super::{BodyFailure, BodyRead, RequestBody};
 use crate::http::BodyEnd;
 use crate::http1::{CHUNK_HEAD_BYTES_MAX, chunk_head};
-use crate::net::{Buffer, Local, SMALL, UpstreamStream};
+use crate::net::{Buffer, Local, SMALL};
+use crate::upstream::Channel;
 
 /// Room behind a piece of a body for what ends a chunked body.
 const TAILROOM: usize = 64;
@@ -21,38 +22,116 @@ pub(super) enum Uploaded {
     Failed(BodyFailure),
 }
 
+/// What was read of a body and may have to be sent again, since a site server that refuses a request has not touched it.
+/// Only a stream of HTTP/2 can say so: for others nothing is kept.
+#[derive(Default)]
+pub(super) struct Kept {
+    bytes: Buffer,
+    // The body has ended, with these trailers.
+    end: Option<Vec<u8>>,
+    // There was more than is kept.
+    lost: bool,
+}
+
+/// Octets of a body kept: of what is refused at all, most is small.
+const KEPT_MAX: usize = 64 * 1024;
+
+impl Kept {
+    /// Whether all that was read of the body is here, and the rest can still be read.
+    pub(super) fn is_all(&self, may_be_given_up: bool) -> bool {
+        !self.lost && (self.end.is_some() || may_be_given_up)
+    }
+
+    fn add(&mut self, piece: &[u8], end: Option<&[u8]>, local: &Local) {
+        if self.lost {
+            return;
+        }
+        if self.bytes.len() + piece.len() > KEPT_MAX {
+            return self.lose();
+        }
+        if !self.bytes.has_block() && !piece.is_empty() {
+            self.bytes = local.buffers.at_least(piece.len());
+        }
+        self.bytes.append(piece);
+        self.end = end.map(<[u8]>::to_vec);
+    }
+
+    /// It will not be sent again.
+    fn lose(&mut self) {
+        *self = Kept { lost: true, ..Kept::default() };
+    }
+}
+
 /// Streams the rest of a body; a buffer's worth is in flight at most, so that a slow site server slows
-/// the client. The time for the response head begins anew with each piece: it is counted from the end of the request.
+/// the client. The time for the response head begins anew with each piece: it is counted from the end of the request. Once
+/// there is one, what moves one way counts for the other, too: a call of gRPC may speak in turns.
 pub(super) async fn upload<B: RequestBody>(
-    body: &mut B,
+    (body, kept): (&mut B, &mut Kept),
     exchange: &Exchange<'_>,
-    upstream: &UpstreamStream,
+    upstream: &Channel,
     local: &Local,
     idle: Duration,
     state: &RelayState,
     response_head: Duration,
 ) -> Uploaded {
+    let until = || local.clock.after(idle);
+    if let Channel::Shared(stream) = upstream
+        && (!kept.bytes.is_empty() || kept.end.is_some())
+    {
+        let mut again = local.buffers.at_least(kept.bytes.len());
+        again.append(kept.bytes.filled());
+        state.all_read.set(kept.end.is_some());
+        if stream.send_data(&mut again, kept.end.as_deref(), until).await.is_err() {
+            return Uploaded::Refused;
+        }
+        if kept.end.is_some() {
+            return Uploaded::Whole;
+        }
+    }
     loop {
         let small =
             body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
         let mut buffer = if small { local.buffers.small() } else { local.buffers.large() };
         buffer.reset(CHUNK_HEAD_BYTES_MAX, TAILROOM);
-        let read = match body.read(&mut buffer, state.answered.get()).await {
+        // Calls of gRPC, most of all: they may say little before they are answered.
+        let converses = state.answered.get() || matches!(upstream, Channel::Shared(_));
+        let read = match body.read(&mut buffer, converses).await {
             Ok(read) => read,
+            Err(BodyFailure::TimedOut)
+                if state.answered.get()
+                    && body.may_be_given_up()
+                    && state.heard_ms.get() + idle.as_millis() as u64 > local.clock.now_ms() =>
+            {
+                continue;
+            }
             Err(failure) => return Uploaded::Failed(failure),
         };
         state.all_read.set(read == BodyRead::End);
         add(&exchange.account.request_bytes, buffer.len());
-        if exchange.body == BodyEnd::Chunked {
-            let trailers = (read == BodyRead::End).then(|| body.trailers());
-            frame_chunk(&mut buffer, trailers);
-        }
-        if !buffer.is_empty() && upstream.send(&mut buffer, || local.clock.after(idle)).await.is_err() {
+        let end = (read == BodyRead::End).then(|| body.trailers());
+        let sent = match upstream {
+            Channel::Own(stream) => {
+                if exchange.body == BodyEnd::Chunked {
+                    frame_chunk(&mut buffer, end);
+                }
+                match buffer.is_empty() {
+                    true => Ok(()),
+                    false => stream.send(&mut buffer, until).await,
+                }
+            }
+            Channel::Shared(stream) => {
+                match state.answered.get() {
+                    true => kept.lose(),
+                    false => kept.add(buffer.filled(), end, local),
+                }
+                stream.send_data(&mut buffer, end, until).await
+            }
+        };
+        if sent.is_err() {
             return Uploaded::Refused;
         }
         if state.answered.get() {
-            // A response beside its request may be silent for as long as the request is not.
-            upstream.extend_read(local.clock.after(idle));
+            upstream.extend_read(until());
         } else {
             let until = local.clock.after(response_head);
             state.head_until.set(Some(until));

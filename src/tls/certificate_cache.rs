@@ -60,9 +60,10 @@ pub struct CachedName {
     pub name: Box<str>,
     /// `"fresh"`, `"stale"`, `"none"` or `"failed"`.
     pub state: &'static str,
+    /// What it is served with now.
     pub served: Option<Arc<ServedTls>>,
-    /// Milliseconds until it is asked again; 0 when that time has come.
-    pub fresh_ms: u64,
+    /// Milliseconds until a handshake has it asked for again; 0 when that time has come.
+    pub asked_in_ms: u64,
 }
 
 /// What a look-up says.
@@ -280,25 +281,32 @@ impl CertificateCache {
         }
     }
 
-    /// What is in it, at most `most` names.
+    /// What is in it: of each shard those used last, at most `most` names in all.
     pub fn names(&self, now: Moment, most: usize) -> Vec<CachedName> {
         let mut names = Vec::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            for (_, entry) in shard.entries.iter().take(most - names.len()) {
-                let fresh_ms = entry.fresh_until_ms.saturating_sub(now.monotonic);
+            for (_, entry) in shard.entries.iter().take(most.div_ceil(self.shards.len())) {
+                let until_ms = |ms: u64| ms.saturating_sub(now.monotonic);
                 let state = match &entry.state {
-                    State::Served(_) if fresh_ms > 0 => "fresh",
+                    State::Served(_) if until_ms(entry.fresh_until_ms) > 0 => "fresh",
                     State::Served(_) | State::Failed { before: Some(_) } => "stale",
                     State::Nothing => "none",
                     State::Failed { before: None } => "failed",
                 };
                 let NameOf { site, source, name } = entry.of.clone();
-                let served = entry.state.served().cloned();
-                names.push(CachedName { site, source, name, state, served, fresh_ms });
+                let served = entry.state.served().filter(|served| is_current(served, now)).cloned();
+                let asked_in_ms = until_ms(entry.fresh_until_ms.min(entry.refresh_at_ms));
+                names.push(CachedName { site, source, name, state, served, asked_in_ms });
             }
         }
+        names.truncate(most);
         names
+    }
+
+    /// How many names it may remember.
+    pub fn size_max(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
     }
 
     fn shard(&self, key: &NameKey) -> &Mutex<Shard> {

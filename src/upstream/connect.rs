@@ -41,6 +41,10 @@ pub(super) async fn connect(
     // Placed: a handshake's state is large, and few are under way.
     let handshake = || UpstreamTls::connect(socket, local, tls.config, &tls.name, until);
     match local.futures.place(handshake).await {
+        // Who does not agree on HTTP/2 would take it for nonsense; ALPN offered nothing else.
+        Ok(stream) if upstream.is_http2() && stream.alpn().as_deref() != Some(b"h2") => {
+            Err(ConnectFailure::Tls(io::Error::other("the site server does not agree on h2 by ALPN")))
+        }
         Ok(stream) => Ok(UpstreamStream::Tls(Box::new(stream))),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectFailure::TimedOut),
         Err(error) => Err(ConnectFailure::Tls(error)),

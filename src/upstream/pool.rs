@@ -10,9 +10,11 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use super::balance::Balancer;
+use super::channel::Channel;
 use super::connect::{ConnectFailure, connect};
+use super::http2::{Http2Connection, Http2Connections, MakingGuard, Turn};
 use super::passive::{Change, HealthRules, Passive};
-use crate::config::{Balance, Endpoint, EndpointKey, Health, UpstreamId};
+use crate::config::{Balance, Endpoint, EndpointKey, Health, UpstreamId, UpstreamProtocol};
 use crate::net::{Buffer, Local, UpstreamStream};
 
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,8 @@ pub struct PoolLimits {
     /// An idle connection is closed after this long; shorter than servers usually wait.
     pub idle_timeout: Duration,
     pub connect_timeout: Duration,
+    /// Of a response by HTTP/2.
+    pub response_head_bytes_max: usize,
     pub health: HealthRules,
 }
 
@@ -50,6 +54,8 @@ pub struct Upstream {
     label: Rc<str>,
     // The one used last is at the end and used first: the others grow old and go.
     idle: RefCell<Vec<Idle>>,
+    // Of HTTP/2: those in use, too.
+    http2: Http2Connections,
     under_way: Cell<u32>,
     passive: Passive,
     // What the checks said when the worker last looked.
@@ -106,9 +112,9 @@ impl Drop for Busy {
     }
 }
 
-/// A connection in use by one exchange. Dropped, it is closed.
+/// A connection in use by one exchange, or its part of one. Dropped, it is closed.
 pub struct Connection {
-    pub stream: UpstreamStream,
+    pub stream: Channel,
     busy: Busy,
     version: u64,
     /// It has carried an exchange before: its peer may have closed it meanwhile.
@@ -122,6 +128,7 @@ impl Upstream {
             label: endpoint.to_string().into(),
             endpoint: RefCell::new(endpoint),
             idle: RefCell::default(),
+            http2: Http2Connections::default(),
             under_way: Cell::new(0),
             passive: Passive::default(),
             was_down: Cell::new(false),
@@ -202,6 +209,10 @@ impl Upstream {
         self.shared().key.proxy_protocol.is_some()
     }
 
+    pub(super) fn is_http2(&self) -> bool {
+        self.shared().key.protocol == UpstreamProtocol::Http2
+    }
+
     pub(super) fn addresses(&self) -> Arc<[SocketAddr]> {
         self.look_at_addresses();
         self.addresses.borrow().list.clone()
@@ -271,10 +282,15 @@ impl Pool {
         preface: impl FnOnce() -> Option<Buffer>,
     ) -> Result<Connection, ConnectFailure> {
         let busy = Upstream::busy(upstream);
+        if upstream.is_http2() && !upstream.is_for_one() {
+            // One that has failed is known to have: any other will do.
+            return self.checkout_http2(busy).await;
+        }
         if wanted == Wanted::Any {
             while let Some(Idle { stream, version, .. }) = take_last(&upstream.idle) {
                 // Bytes nobody asked for would be read as the next response: such a connection goes.
                 if stream.is_quiet() {
+                    let stream = Channel::Own(stream);
                     return Ok(Connection { stream, busy, version, reused: true });
                 }
             }
@@ -305,12 +321,48 @@ impl Pool {
         let preface = if upstream.is_for_one() { preface() } else { None };
         let stream = connect(upstream, preface, wait, &self.local).await?;
         let version = upstream.addresses.borrow().version;
+        let stream = match upstream.is_http2() {
+            false => Channel::Own(stream),
+            true => Channel::Shared(Box::new(self.http2(stream, None).await?.open(&self.local).0)),
+        };
         Ok(Connection { stream, busy, version, reused: false })
+    }
+
+    /// A stream of a connection that has room, which is made when there is none.
+    async fn checkout_http2(&self, busy: Busy) -> Result<Connection, ConnectFailure> {
+        let upstream = busy.0.clone();
+        loop {
+            upstream.look_at_addresses();
+            let version = upstream.addresses.borrow().version;
+            if let Some((stream, reused)) = upstream.http2.open(&self.local, version) {
+                return Ok(Connection { stream: Channel::Shared(Box::new(stream)), busy, version, reused });
+            }
+            let wait = self.limits.get().connect_timeout;
+            let Turn::Ours(making) = upstream.http2.turn(wait, &self.local).await? else { continue };
+            match connect(&upstream, None, wait, &self.local).await {
+                Ok(stream) => upstream.http2.add(self.http2(stream, Some(making)).await?, version),
+                Err(failure) => {
+                    making.failed(&failure);
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    async fn http2(
+        &self,
+        stream: UpstreamStream,
+        making: Option<MakingGuard>,
+    ) -> Result<Http2Connection, ConnectFailure> {
+        let head_bytes_max = self.limits.get().response_head_bytes_max;
+        let made = Http2Connection::new(stream, making, head_bytes_max, &self.local);
+        made.await.map_err(ConnectFailure::Failed)
     }
 
     /// Keeps a connection whose exchange ended cleanly.
     pub fn give_back(&self, connection: Connection) {
-        let Connection { stream, busy, version, .. } = connection;
+        // A stream of one that is shared has nothing to give back.
+        let Connection { stream: Channel::Own(stream), busy, version, .. } = connection else { return };
         let upstream = &busy.0;
         let mut idle = upstream.idle.borrow_mut();
         let outdated = version != upstream.addresses.borrow().version;
@@ -332,6 +384,7 @@ impl Pool {
                 upstream.passive.came_back(now);
             }
             let version = upstream.addresses.borrow().version;
+            upstream.http2.sweep(version, oldest, limits.idle_max);
             let mut idle = upstream.idle.borrow_mut();
             if idle.iter().any(|idle| idle.version != version) {
                 idle.retain(|idle| idle.version == version);
@@ -352,7 +405,7 @@ fn take_last(idle: &RefCell<Vec<Idle>>) -> Option<Idle> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::{EndpointState, Upstream as Address, UpstreamHost};
+    use crate::config::{EndpointState, Upstream as Address, UpstreamHost, UpstreamProtocol};
     use std::net::Ipv4Addr;
 
     /// A site server that nobody connects to.
@@ -360,6 +413,7 @@ pub(super) mod tests {
         let host = UpstreamHost::Address(Ipv4Addr::LOCALHOST.into());
         let key = EndpointKey {
             upstream: Address::Tcp { host, port },
+            protocol: UpstreamProtocol::Http1,
             ca: None,
             server_name: None,
             proxy_protocol: None,

@@ -11,8 +11,9 @@ use monoio::io::Canceller;
 use monoio::net::{TcpListener, TcpStream};
 
 use super::{Listener, Ring};
-use crate::downstream::{LiveSettings, Service, contained};
+use crate::downstream::{LiveSettings, Service};
 use crate::http::Scheme;
+use crate::net::contained;
 
 /// Accepts waiting in the ring for each listener, in place of one that is asked again and again.
 const IN_FLIGHT: usize = 8;

@@ -143,6 +143,8 @@ fn counts_are_those_of_all_workers() {
             ("portcullis_session_cache_sessions_max", 20000.0),
             ("portcullis_requests_failed_total{reason=\"no_site\"}", 1.0),
             ("portcullis_handshake_failures_total{reason=\"unknown_name\"}", 1.0),
+            ("portcullis_certificate_changes_taken_up_total", 0.0),
+            ("portcullis_certificate_cache_names_max", 10000.0),
             ("portcullis_access_log_lines_lost_total", 0.0),
         ] {
             assert_eq!(samples.get(name), Some(&expected), "{name}");

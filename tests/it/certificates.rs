@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustls::AlertDescription;
 
 use crate::harness::{
-    Client, Issued, PATIENCE, Server, Setup, Tls, Upstream, response_with, run_to_end, site, skip_without,
-    wait_until,
+    Client, Issued, PATIENCE, PROGRAM, Server, Setup, Tls, Upstream, response_with, run_to_end, site,
+    skip_without, wait_until,
 };
 
 /// Clients that come without a pause, each with a full handshake, until they are told to stop.
@@ -265,4 +265,74 @@ fn chains_are_compressed_where_a_site_says_so() {
             assert!(!client.certificate().is_empty());
         }
     }
+}
+
+#[test]
+fn the_command_lists_what_the_process_serves_and_what_the_files_say_without_one() {
+    let upstream = Upstream::saying("one");
+    let setup = Setup::new("");
+    let directory = setup.directory();
+    let entry = Issued::for_names(&["one.test"]).write(directory, "one");
+    let a = Issued::for_names(&["a.shop.test"]);
+    fs::write(directory.join("a.shop.test.json"), a.answer("")).expect("writable");
+    let sites = site("one", &["one.test"], &upstream)
+        + &entry
+        + &site("shops", &["*.shop.test"], &upstream)
+        + &format!("certificate = [{}, {{ source = \"self_signed\" }}]\n", program(directory))
+        + &site("plain", &["plain.test"], &upstream)
+        + "ssl = false\nis_secure = false\n";
+    let mut server = Server::start(&sites);
+    let configuration = server.configuration();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        run_to_end(command.arg("certificates").arg("-c").arg(&configuration).args(arguments))
+    };
+    let list = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let output = run(&[arguments, &["--json"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("a list")
+    };
+    let states = |list: &[serde_json::Value]| -> Vec<String> {
+        list.iter()
+            .map(|row| {
+                let word = |key: &str| row[key].as_str().unwrap_or("-").to_owned();
+                let source = word("source").split(':').next().expect("a word").to_owned();
+                [word("site"), source, word("name"), word("key"), word("state")].join(" ")
+            })
+            .collect()
+    };
+    assert_eq!(shown(&server, "a.shop.test"), a.der);
+    let self_signed = shown(&server, "none.shop.test");
+    assert_eq!(shown(&server, "fails.shop.test"), self_signed);
+    let told = list(&[]);
+    assert_eq!(
+        states(&told),
+        [
+            "one files - ecdsa served",
+            "shops command - - asked for each name",
+            "shops self_signed - ecdsa served",
+            "shops command a.shop.test ecdsa fresh",
+            "shops command fails.shop.test - failed",
+            "shops command none.shop.test - none",
+            "plain  - - no HTTPS",
+        ]
+    );
+    let again = told[3]["asked_again_seconds"].as_u64().expect("a time");
+    assert!((1..=45).contains(&again), "three quarters of a minute: {again}");
+    assert_eq!(told[3]["names"], serde_json::json!(["a.shop.test"]));
+    fs::write(directory.join("one.pem"), "nonsense").expect("writable");
+    server.wait_for_line("what was served before stays");
+    let text = String::from_utf8(run(&[]).stdout).expect("text");
+    assert!(text.contains("served; a change was refused: "), "{text}");
+    assert!(text.contains("fresh, asked again in "), "{text}");
+    assert_eq!(run(&["--within", "30000d"]).status.code(), Some(4));
+    let files = states(&list(&["--files"]));
+    assert!(files[0].starts_with("one files - - passed over: "), "{files:?}");
+    server.stop();
+    let output = run(&["--json"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nobody serves with this configuration"));
+    let told: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("a list");
+    assert_eq!(states(&told), files);
+    let nobody = run_to_end(Command::new(PROGRAM).args(["certificates", "--socket", "/nowhere.sock"]));
+    assert_eq!(nobody.status.code(), Some(1));
 }

@@ -24,6 +24,8 @@ mod faults;
 mod fields;
 mod fleet;
 mod fuzz_corpus;
+mod grpc;
+mod grpc_clients;
 mod handshakes;
 mod http2;
 mod http2_clients;

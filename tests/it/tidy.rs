@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Shell.
     ("net", &["tls"]),
     ("spool", &["access_log"]),
-    ("upstream", &["config", "net"]),
+    ("upstream", &["config", "http", "http1", "net"]),
     ("proxy", &["config", "http", "http1", "metrics", "net", "proxy_protocol", "upstream"]),
     (
         "downstream",
@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("worker", &["config", "downstream", "http", "metrics", "net", "sandbox", "spool"]),
     ("certs", &["http", "http1", "tls"]),
-    ("admin", &["config", "dispatch", "http", "http1", "metrics", "tls"]),
+    ("admin", &["certs", "config", "dispatch", "http", "http1", "metrics", "tls"]),
     (
         "control",
         &[

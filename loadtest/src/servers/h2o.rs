@@ -25,6 +25,7 @@ hosts:
         certificate-file: {certificate}
         key-file: {key}
         minimum-version: TLSv1.3
+        ocsp-update-interval: 0
     paths:
       "/secure":
         redirect:

@@ -183,14 +183,22 @@ function showCertificates(now) {
   const rows = sorted.map((certificate) => {
     const days = Math.floor((certificate.not_after - now.time) / 86400);
     const kind = days < 7 ? "bad" : days < 21 ? "warn" : "ok";
-    const names = cell(certificate.names.slice(0, 2).join(", "));
+    const names = cell(certificate.name ?? certificate.names.slice(0, 2).join(", "));
     names.title = certificate.names.join(", ");
-    if (certificate.names.length > 2) names.append(cell(`and ${certificate.names.length - 2} more`, "small"));
+    if (!certificate.name && certificate.names.length > 2) names.append(cell(`and ${certificate.names.length - 2} more`, "small"));
     const left = cell(days < 0 ? `ended ${number(-days)} days ago` : number(days), "td", `n ${kind}`);
     left.title = new Date(certificate.not_after * 1000).toISOString();
     return row(titled(certificate.site), left, names, cell(certificate.key), cell(certificate.source.replaceAll("_", " ")));
   });
   by("certificates").replaceChildren(...(rows.length ? rows : [nothing(5, "no certificate is served")]));
+  const cache = now.certificate_cache;
+  const sum = (counts) => Object.values(counts).reduce((all, count) => all + count, 0);
+  const words = [`${number(cache.changes_taken_up)} changes taken up, ${number(sum(cache.changes_refused))} refused`];
+  if (cache.asked > 0) {
+    words.push(`${number(cache.size)} of ${number(cache.size_max)} names remembered, ${percent(cache.hits, cache.hits + cache.misses)} found`);
+    words.push(`${number(cache.asked)} questions to sources, ${number(sum(cache.failed))} failed`);
+  }
+  by("certificates-sub").textContent = words.join(" · ");
 }
 
 function showFailures(now, seconds) {

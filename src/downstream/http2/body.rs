@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::HeaderMap;
 
-use crate::http1::may_trail;
+use crate::http1::{may_trail, write_trailers};
 use crate::limits::Pace;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
@@ -53,9 +52,9 @@ impl<'a> Http2Body<'a> {
         }
     }
 
-    async fn receive(&mut self, answered: bool) -> Result<bool, BodyFailure> {
+    async fn receive(&mut self, converses: bool) -> Result<bool, BodyFailure> {
         let idle = self.idle;
-        let patience = if answered { idle } else { self.pace.allows(0).min(idle) };
+        let patience = if converses { idle } else { self.pace.allows(0).min(idle) };
         let late = if patience < idle { BodyFailure::TooSlow } else { BodyFailure::TimedOut };
         let since_ms = self.local.clock.now_ms();
         let data = within(self.local, patience, |context| self.stream.poll_data(context)).await;
@@ -73,7 +72,7 @@ impl<'a> Http2Body<'a> {
             None => {
                 let trailers = within(self.local, idle, |context| self.stream.poll_trailers(context)).await;
                 match trailers.ok_or(BodyFailure::TimedOut)? {
-                    Ok(Some(trailers)) => write_trailers(&trailers, &mut self.trailers),
+                    Ok(Some(trailers)) => write_trailers(&trailers, may_trail, &mut self.trailers),
                     Ok(None) => {}
                     Err(_) => return Err(BodyFailure::Gone),
                 }
@@ -84,7 +83,7 @@ impl<'a> Http2Body<'a> {
 }
 
 impl RequestBody for Http2Body<'_> {
-    async fn read(&mut self, into: &mut Buffer, answered: bool) -> Result<BodyRead, BodyFailure> {
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure> {
         let before = into.len();
         loop {
             if self.rest.is_empty() {
@@ -92,7 +91,7 @@ impl RequestBody for Http2Body<'_> {
                 if into.len() > before {
                     return Ok(BodyRead::More);
                 }
-                if !self.receive(answered).await? {
+                if !self.receive(converses).await? {
                     return Ok(BodyRead::End);
                 }
             }
@@ -116,17 +115,9 @@ impl RequestBody for Http2Body<'_> {
     fn trailers(&self) -> &[u8] {
         &self.trailers
     }
-}
 
-/// As field lines of HTTP/1.1. The protocol has checked their characters and bounded their size.
-fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in trailers {
-        if may_trail(name.as_str().as_bytes()) {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+    fn may_be_given_up(&self) -> bool {
+        true
     }
 }
 

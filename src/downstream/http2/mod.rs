@@ -37,10 +37,9 @@ use h2::server::SendResponse;
 use http::Request;
 
 use super::Visitor;
-use super::contained::contained;
 use super::http1::linger;
 use super::service::Service;
-use crate::net::{Buffer, Stream};
+use crate::net::{Buffer, Stream, contained};
 use driver::{Driver, Farewell};
 
 /// Serves a connection until it ends.

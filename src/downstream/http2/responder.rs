@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::body::within;
 use crate::config::ServedSite;
 use crate::downstream::location::Locations;
 use crate::downstream::reply::with_reply;
 use crate::downstream::service::Service;
-use crate::http::field::FieldSink;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
-use crate::http1::{ResponseHead, declared_length, each_response_field};
+use crate::http1::{MapSink, ResponseHead, declared_length, each_response_field, map_of_trailers};
 use crate::limits::Pace;
 use crate::net::Buffer;
 use crate::proxy::Responder;
@@ -83,7 +82,7 @@ impl Responder for Http2Responder<'_> {
 
     fn frame(&mut self, _: &mut Buffer, end: Option<&[u8]>) {
         if let Some(lines) = end.filter(|lines| !lines.is_empty()) {
-            self.trailers = Some(read_trailers(lines));
+            self.trailers = Some(map_of_trailers(lines));
         }
     }
 
@@ -124,7 +123,7 @@ impl Responder for Http2Responder<'_> {
 impl Http2Responder<'_> {
     /// `None`: the site server's status is none (RFC 9110 §15), which its reader refuses.
     fn response(&self, head: &ResponseHead<'_, '_>, body: BodyEnd) -> Option<Response<()>> {
-        let mut fields = Fields(HeaderMap::with_capacity(head.headers().len() + 2));
+        let mut fields = MapSink(HeaderMap::with_capacity(head.headers().len() + 2));
         let told = (Version::Http2, Reuse::Keep, body);
         with_reply(self.service, self.site, self.locations.as_ref(), self.scheme, told, |reply| {
             each_response_field(&mut fields, head, reply);
@@ -184,34 +183,4 @@ impl Http2Responder<'_> {
             Sending::Head(_) => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
-}
-
-struct Fields(HeaderMap);
-
-impl FieldSink for Fields {
-    fn field(&mut self, name: &[u8], value: &[u8]) {
-        // Both were checked when they were parsed; names become lower case (RFC 9113 §8.2).
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            self.0.append(name, value);
-        }
-    }
-
-    fn field_with(&mut self, name: &[u8], write: &mut dyn FnMut(&mut Vec<u8>) -> bool) {
-        let mut value = Vec::new();
-        if write(&mut value) {
-            self.field(name, &value);
-        }
-    }
-}
-
-/// Field lines, each ended by CRLF, as a body's reader has checked them.
-fn read_trailers(lines: &[u8]) -> HeaderMap {
-    let mut fields = Fields(HeaderMap::new());
-    for line in lines.split(|&byte| byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(colon) = memchr::memchr(b':', line) {
-            fields.field(&line[..colon], line[colon + 1..].trim_ascii());
-        }
-    }
-    fields.0
 }

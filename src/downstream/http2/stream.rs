@@ -27,7 +27,7 @@ use crate::http::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme};
 use crate::http1::{BadRequest, Flaw, RequestKind, header_slots, parse_response, request_from_http2};
 use crate::limits::Pace;
 use crate::net::Buffer;
-use crate::proxy::{Ended, Exchange, Failure, First, Responder as _, first};
+use crate::proxy::{Cut, Ended, Exchange, Failure, First, Responder as _, first};
 use crate::upstream::Connection;
 
 /// Octets of a `Sec-WebSocket-Key` before they are encoded (RFC 6455 §4.1).
@@ -246,14 +246,23 @@ async fn exchange<'a>(
         }
         Ended::Unanswered(failure) => Outcome::Unanswered(failure),
         Ended::Cut(cut) => {
-            // Half a response must not look whole (RFC 9113 §8.1).
-            let reason = if cut.is_upstream() { Reason::INTERNAL_ERROR } else { Reason::CANCEL };
+            let reason = reset_reason(cut, forward.record.account.reset.get());
             sending.borrow_mut().reset(reason);
             Outcome::Over(Some(cut.reason()))
         }
         Ended::Tunnel { upstream, first } => {
             Outcome::Tunnel(Box::new(Switched { upstream, head: responder.head.take(), first, body }))
         }
+    }
+}
+
+/// Half a response must not look whole (RFC 9113 §8.1). A site server's own words are passed on where they say something
+/// about the answer: clients of gRPC make a status of them. `said`: its code.
+fn reset_reason(cut: Cut, said: Option<u32>) -> Reason {
+    match (cut, said.map(Reason::from)) {
+        (Cut::Downstream | Cut::TooSlow, _) => Reason::CANCEL,
+        (Cut::Upstream, Some(said @ (Reason::CANCEL | Reason::ENHANCE_YOUR_CALM))) => said,
+        (Cut::Upstream | Cut::Stalled, _) => Reason::INTERNAL_ERROR,
     }
 }
 

@@ -6,6 +6,7 @@
 mod certificate;
 mod client;
 pub mod http2;
+mod http2_upstream;
 mod message;
 mod pebble;
 mod server;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
+pub use http2_upstream::{Call, Http2Upstream};
 pub use message::Message;
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
 pub use server::{PROGRAM, Server, Setup, run_to_end};
