@@ -24,9 +24,11 @@ pub(super) fn of(view: &View) -> Value {
     for name in asked(keeper, &generation, LISTED_MAX) {
         names.entry(name.site.to_string()).or_default().push(name);
     }
-    let mut rows = Vec::new();
+    let orders = (view.orders)().unwrap_or_default();
+    let mut rows: Vec<Value> = Vec::new();
     for site in &generation.config.sites {
         let site = site.name.as_str();
+        let first = rows.len();
         let Some(standing) = kept.get(site) else {
             rows.push(Row::new(site, "", "no HTTPS").to_json());
             continue;
@@ -66,6 +68,14 @@ pub(super) fn of(view: &View) -> Value {
                 }
                 None => rows.push(named.to_json()),
             }
+        }
+        // Where it is served or waited for, how far its next certificate is.
+        let of_it =
+            |row: &&mut Value| row["source"].as_str().is_some_and(|source| source.starts_with("acme"));
+        if let Some(order) = orders.sites.iter().find(|order| order.site == site)
+            && let Some(row) = rows[first..].iter_mut().find(of_it)
+        {
+            row["order"] = order.to_json();
         }
     }
     json!({ "time": unix_now(), "certificates": rows })
@@ -117,6 +127,7 @@ impl<'a> Row<'a> {
             "key": self.of.map(|one| one.key_kind().word()),
             "not_before": self.of.map(ServedCertificate::not_before),
             "not_after": self.of.map(ServedCertificate::not_after),
+            "order": null,
         })
     }
 }

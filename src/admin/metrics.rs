@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use super::gather::Gathered;
+use super::orders::Orders;
 use super::process::Process;
 use super::status;
 use super::view::{Phase, View};
@@ -64,6 +65,7 @@ pub(super) fn of(view: &View) -> String {
         text.one(&f::SESSION_EXPIRIES, &[], statistics.expiries as f64);
     }
     certificates(&mut text, view, &generation);
+    orders(&mut text, &(view.orders)().unwrap_or_default());
     text.one(&f::LOG_LOST, &[], (view.lines_lost)() as f64);
     let process = Process::read();
     text.one(&f::PROCESS_CPU, &[], process.cpu_seconds);
@@ -87,6 +89,29 @@ fn lookups(text: &mut Text, generation: &Generation) {
     for (upstream, (found, failed)) in &sums {
         text.sample(&f::LOOKUPS, &[upstream, "ok"], *found as f64);
         text.sample(&f::LOOKUPS, &[upstream, "failed"], *failed as f64);
+    }
+}
+
+fn orders(text: &mut Text, orders: &Orders) {
+    text.family(&f::ORDERS);
+    for (result, count) in &orders.results {
+        text.sample(&f::ORDERS, &[result], *count as f64);
+    }
+    text.family(&f::ORDER_NEXT);
+    for site in &orders.sites {
+        text.sample(&f::ORDER_NEXT, &[&site.site], site.next as f64);
+    }
+    text.family(&f::ORDER_FAILED);
+    for site in &orders.sites {
+        text.sample(&f::ORDER_FAILED, &[&site.site], f64::from(u8::from(site.last_error.is_some())));
+    }
+    text.family(&f::STORE_UP);
+    if let Some(store) = &orders.store {
+        text.sample(&f::STORE_UP, &[], f64::from(u8::from(store.is_up)));
+    }
+    text.family(&f::STORE_FAILURES);
+    for (reason, count) in orders.store.iter().flat_map(|store| &store.failures) {
+        text.sample(&f::STORE_FAILURES, &[reason], *count as f64);
     }
 }
 

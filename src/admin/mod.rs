@@ -1,11 +1,11 @@
-//! Room: the admin listener. What the process tells of itself, and the two things it can be told.
+//! Room: the admin listener. What the process tells of itself, and the few things it can be told.
 //!
 //! ```text
 //! GET  /          the status page          GET  /metrics   for Prometheus
 //! GET  /status    the same as JSON         GET  /health    200 as long as the process answers
 //! GET  /certificates   every certificate, and how its source stands
 //! POST /reload    as SIGHUP, with the end  GET  /ready     200 while it accepts, 503 when it drains
-//! POST /drain     as SIGTERM
+//! POST /drain     as SIGTERM               POST /renew?site=NAME    orders that certificate now
 //! ```
 //!
 //! It runs on threads of its own and reads what workers count; a worker never waits for it. On a unix socket the
@@ -20,6 +20,7 @@ mod client;
 mod gather;
 mod listen;
 mod metrics;
+mod orders;
 mod process;
 mod request;
 mod server;
@@ -28,5 +29,6 @@ mod view;
 
 pub use client::{Client, ClientFailure, Reply};
 pub use listen::AdminFailure;
+pub use orders::{OrderStore, OrderedSite, Orders};
 pub use server::Admin;
 pub use view::{Ask, Phase, Reloads, View};

@@ -12,7 +12,7 @@ pub(super) enum Door<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub(super) enum Route<'a> {
     Page,
     Style,
     Script,
@@ -23,6 +23,8 @@ pub(super) enum Route {
     Ready,
     Reload,
     Drain,
+    /// The certificate of this site.
+    Renew(&'a str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +41,9 @@ pub(super) enum Refused {
 
 /// # Errors
 /// Why it is not answered.
-pub(super) fn route(door: Door<'_>, head: &RequestHead<'_, '_>) -> Result<Route, Refused> {
-    let path = head.path_and_query().split(|byte| *byte == b'?').next().unwrap_or_default();
+pub(super) fn route<'a>(door: Door<'_>, head: &RequestHead<'_, 'a>) -> Result<Route<'a>, Refused> {
+    let mut parts = head.path_and_query().splitn(2, |byte| *byte == b'?');
+    let (path, query) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     // Whether it runs is no secret, and balancers have no token.
     let open = matches!(path, b"/health" | b"/ready");
     match door {
@@ -62,9 +65,14 @@ pub(super) fn route(door: Door<'_>, head: &RequestHead<'_, '_>) -> Result<Route,
         b"/ready" => Route::Ready,
         b"/reload" => Route::Reload,
         b"/drain" => Route::Drain,
+        // The names of sites need no escapes.
+        b"/renew" => {
+            let site = query.strip_prefix(b"site=").and_then(|site| std::str::from_utf8(site).ok());
+            Route::Renew(site.ok_or(Refused::NoSuchPath)?)
+        }
         _ => return Err(Refused::NoSuchPath),
     };
-    let changes = matches!(route, Route::Reload | Route::Drain);
+    let changes = matches!(route, Route::Reload | Route::Drain | Route::Renew(_));
     match (changes, head.method) {
         (true, "POST") if is_own_origin(head) => Ok(route),
         (true, "POST") => Err(Refused::Foreign),
@@ -146,8 +154,8 @@ mod tests {
     use crate::http::Limits;
     use crate::http1::{header_slots, parse_request};
 
-    fn asked(door: Door<'_>, request: &str) -> Result<Route, Refused> {
-        let text = format!("{request}\r\n\r\n");
+    fn asked(door: Door<'_>, request: &str) -> Result<Route<'static>, Refused> {
+        let text: &'static str = Box::leak(format!("{request}\r\n\r\n").into_boxed_str());
         let mut slots = header_slots();
         let head =
             parse_request(text.as_bytes(), &mut slots, &Limits::default()).expect("valid").expect("whole");
@@ -205,6 +213,11 @@ mod tests {
             ("DELETE / HTTP/1.1\r\nHost: localhost", Err(Refused::Method("GET, HEAD"))),
             ("HEAD /metrics?x HTTP/1.1\r\nHost: localhost", Ok(Route::Metrics)),
             ("GET /nothing HTTP/1.1\r\nHost: localhost", Err(Refused::NoSuchPath)),
+            ("POST /renew?site=a-b.c_d HTTP/1.1\r\nHost: localhost", Ok(Route::Renew("a-b.c_d"))),
+            ("POST /renew?site= HTTP/1.1\r\nHost: localhost\r\nOrigin: null", Err(Refused::Foreign)),
+            ("GET /renew?site=a HTTP/1.1\r\nHost: localhost", Err(Refused::Method("POST"))),
+            ("POST /renew HTTP/1.1\r\nHost: localhost", Err(Refused::NoSuchPath)),
+            ("POST /renew?site=%ff HTTP/1.1\r\nHost: localhost", Ok(Route::Renew("%ff"))),
         ] {
             assert_eq!(asked(Door::Unix, request), expected, "{request}");
         }

@@ -308,7 +308,7 @@ fn refuse(refused: Refused) -> Answer {
     }
 }
 
-fn answer(route: Route, view: &View) -> Answer {
+fn answer(route: Route<'_>, view: &View) -> Answer {
     match route {
         Route::Page => Answer::ok("text/html; charset=utf-8", include_str!("page/page.html")),
         Route::Style => Answer::ok("text/css; charset=utf-8", include_str!("page/page.css")),
@@ -323,6 +323,7 @@ fn answer(route: Route, view: &View) -> Answer {
         },
         Route::Reload => reload(view),
         Route::Drain => drain(view),
+        Route::Renew(site) => renew(site, view),
     }
 }
 
@@ -360,6 +361,18 @@ fn drain(view: &View) -> Answer {
             fields: "",
             body: serde_json::json!({ "connections": connections }).to_string().into_bytes(),
         },
+        Err(_) => ending(),
+    }
+}
+
+fn renew(site: &str, view: &View) -> Answer {
+    let (done, begun) = channel();
+    if !(view.ask)(Ask::Renew(site.to_owned(), done)) {
+        return ending();
+    }
+    match begun.recv_timeout(DEADLINE) {
+        Ok(true) => Answer::text("202 Accepted", "ordered; see the log, or `portcullis certificates`"),
+        Ok(false) => Answer::text("404 Not Found", "no site of this name orders certificates"),
         Err(_) => ending(),
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn of(view: &View) -> Value {
     drop(seen);
     status["session_cache"] = session_cache(&generation);
     status["sites"] = gathered.sites.iter().map(|site| self::site(site, &generation)).collect();
+    status["orders"] = (view.orders)().map_or(Value::Null, |orders| orders.to_json());
     status["certificate_cache"] = certificate_cache(&view.keeper);
     status["certificates"] = certificates(view, &generation)
         .into_iter()

@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::orders::Orders;
 use crate::certs::Keeper;
 use crate::config::Generation;
 use crate::http::Scheme;
@@ -16,6 +17,8 @@ pub enum Ask {
     Reload(Sender<Result<u64, String>>),
     /// Answered at once, with the number of open connections.
     Drain(Sender<usize>),
+    /// Answered at once: whether certificates of this site are ordered.
+    Renew(String, Sender<bool>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub struct View {
     pub(super) keeper: Arc<Keeper>,
     /// Lines of the access log that could not be written.
     pub(super) lines_lost: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// `None`: nothing is ordered.
+    pub(super) orders: Box<dyn Fn() -> Option<Orders> + Send + Sync>,
     /// False: the process is about to end.
     pub(super) ask: Box<dyn Fn(Ask) -> bool + Send + Sync>,
     pub(super) started: f64,
@@ -72,6 +77,7 @@ impl View {
         workers: Vec<Arc<Counters>>,
         keeper: Arc<Keeper>,
         lines_lost: impl Fn() -> u64 + Send + Sync + 'static,
+        orders: impl Fn() -> Option<Orders> + Send + Sync + 'static,
         ask: impl Fn(Ask) -> bool + Send + Sync + 'static,
     ) -> View {
         let since = unix_now();
@@ -88,6 +94,7 @@ impl View {
             workers,
             keeper,
             lines_lost: Box::new(lines_lost),
+            orders: Box::new(orders),
             ask: Box::new(ask),
             started: since,
         }

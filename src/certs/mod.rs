@@ -57,7 +57,7 @@ pub use keeper::{
     AskLimits, Keeper, KeeperCounters, KeptSite, SitePlan, SiteStanding, SourceStanding, Standing,
 };
 pub use policy::{ClientAuthPlan, PolicyPlan};
-pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning};
+pub use problem::{CertificateProblem, CertificateTrouble, CertificateWarning, date};
 pub use questions::QuestionCounters;
 pub use secret::read as read_secret;
 pub use self_signed::{kept_self_signed, self_signed};

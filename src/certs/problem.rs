@@ -228,7 +228,7 @@ impl CertificateWarning {
 }
 
 /// An HTTP date of a second since 1970; the number itself where there is no such date.
-pub(super) fn date(unix_seconds: i64) -> String {
+pub fn date(unix_seconds: i64) -> String {
     match u64::try_from(unix_seconds) {
         // httpdate writes years up to 9999.
         Ok(seconds) if seconds < 253_402_300_800 => {

@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::flags::{CertificatesFlags, Remote};
+use super::flags::{CertificatesAct, CertificatesFlags, Remote};
 use super::{numbers, remote};
 use crate::admin::Client;
+use crate::certs;
 
 /// Something that is served ends within the time asked for, or has ended.
 const ENDS_SOON: u8 = 4;
@@ -31,9 +32,14 @@ struct Row {
     key: Option<String>,
     not_before: Option<i64>,
     not_after: Option<i64>,
+    /// Of source `acme`: how far its next certificate is. As `/status` has it; null for others.
+    order: Value,
 }
 
 pub fn main(flags: &CertificatesFlags) -> ExitCode {
+    if let Some(CertificatesAct::Renew { site, remote }) = &flags.act {
+        return remote::renew(site, remote);
+    }
     let rows = match rows(flags) {
         Ok(rows) => rows,
         Err(code) => return code,
@@ -92,6 +98,7 @@ fn of_process(body: &[u8]) -> Option<Vec<Row>> {
         key: text(&told["key"]),
         not_before: told["not_before"].as_i64(),
         not_after: told["not_after"].as_i64(),
+        order: told["order"].clone(),
     };
     Some(told["certificates"].as_array()?.iter().map(row).collect())
 }
@@ -114,15 +121,33 @@ impl Row {
             "not_before": self.not_before,
             "not_after": self.not_after,
             "days_left": self.days_left(now),
+            "order": self.order,
         })
     }
 
-    /// With what becomes of a name in a while.
+    /// With what becomes of it in a while.
     fn state(&self) -> String {
         match self.asked_again_seconds {
-            None => self.state.clone(),
+            None => self.state.clone() + &self.next_order(),
             Some(0) => format!("{}, asked again when it comes", self.state),
             Some(seconds) => format!("{}, asked again in {}", self.state, numbers::span(seconds as f64)),
+        }
+    }
+}
+
+impl Row {
+    /// When its next certificate is ordered, and what went wrong with it.
+    fn next_order(&self) -> String {
+        let Some(next) = self.order["next"].as_i64() else { return String::new() };
+        let word = self.order["state"].as_str().unwrap_or_default();
+        let what = match word {
+            "ordering" => ", ordered now".to_owned(),
+            "elsewhere" => ", ordered now by another machine".to_owned(),
+            _ => format!(", next order {}", certs::date(next)),
+        };
+        match (self.order["last_error"]["time"].as_i64(), self.order["last_error"]["text"].as_str()) {
+            (Some(at), Some(why)) => format!("{what}; failed {}: {why}", certs::date(at)),
+            _ => what,
         }
     }
 }

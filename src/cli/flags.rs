@@ -163,7 +163,10 @@ pub struct ExplainFlags {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct CertificatesFlags {
+    #[command(subcommand)]
+    pub act: Option<CertificatesAct>,
     #[command(flatten)]
     pub remote: Remote,
     /// Do not ask the process: say what the files of the configuration say, as when none runs with it
@@ -175,6 +178,18 @@ pub struct CertificatesFlags {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum CertificatesAct {
+    /// Have the running process order a certificate now, whatever it waits for
+    Renew {
+        /// The site's name in the configuration
+        #[arg(value_name = "SITE")]
+        site: String,
+        #[command(flatten)]
+        remote: Remote,
+    },
 }
 
 #[derive(Args)]

@@ -135,6 +135,32 @@ pub fn drain(flags: &DrainFlags) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `certificates renew`
+pub fn renew(site: &str, remote: &Remote) -> ExitCode {
+    // What no site is called would not be a target, either.
+    let is_name = site.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let client = match client(remote, WAIT) {
+        Ok(client) => client,
+        Err(code) => return code,
+    };
+    let target = if is_name { format!("/renew?site={site}") } else { "/renew?site=".to_owned() };
+    match client.post(&target) {
+        Ok(reply) if reply.status == 202 => {
+            println!("{site}: a certificate is ordered; the log says what comes of it");
+            ExitCode::SUCCESS
+        }
+        Ok(reply) if reply.status == 404 => {
+            eprintln!("portcullis: no site \"{site}\" with source = \"acme\" is served");
+            ExitCode::FAILURE
+        }
+        Ok(reply) => {
+            eprintln!("portcullis: {}", refused(&reply));
+            ExitCode::FAILURE
+        }
+        Err(failure) => no_answer(&failure),
+    }
+}
+
 pub fn refused(reply: &Reply) -> String {
     format!("the process answered {}: {}", reply.status, String::from_utf8_lossy(&reply.body).trim())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::access_log::{Destination, Format};
 use crate::config::problem::Problem;
 use crate::config::site_tls::{CertificateSource, ClientAuth, TlsVersions};
+use crate::config::store::Store;
 pub use crate::dispatch::{Alias, Unmatched};
 use crate::dispatch::{Place, Ports, Rule, SiteRules};
 use crate::http::Network;
@@ -37,6 +38,8 @@ pub struct Config {
     /// `None`: no line is written.
     pub access_log: Option<AccessLog>,
     pub admin: AdminListener,
+    /// What the machines of a fleet share; `None`: this one is alone.
+    pub store: Option<Store>,
     /// In the order written, included files where `include` names them: after the sites of the
     /// file that includes them. Never empty.
     pub sites: Vec<Site>,

@@ -86,9 +86,10 @@ pub(super) static TOP: Keys = Keys {
         key("sandbox", Shown::Absent("see below")),
         key("access_log", Shown::Absent("off")),
         key("admin", Shown::Absent("see below")),
+        key("store", Shown::Absent("none")),
         key("site", Shown::Required),
     ],
-    unavailable: &["store"],
+    unavailable: &[],
 };
 
 pub(super) static LISTEN: Keys = Keys {
@@ -132,6 +133,16 @@ pub(super) static CERTIFICATE_CACHE: Keys = Keys {
         key("size", Shown::Count(&defaults::CERTIFICATE_CACHE_SIZE)),
         key("lifetime", Shown::Duration(&defaults::CERTIFICATE_CACHE_LIFETIME)),
         key("unknown_names_per_second", Shown::Count(&defaults::UNKNOWN_NAMES_PER_SECOND)),
+    ],
+    unavailable: &[],
+};
+
+pub(super) static STORE: Keys = Keys {
+    table: "`store`",
+    keys: &[
+        key("url", Shown::Required),
+        key("password_file", Shown::Absent("that of `url`")),
+        key("ca", Shown::Absent("the system's authorities")),
     ],
     unavailable: &[],
 };
@@ -355,6 +366,7 @@ pub(super) static TABLES: &[&Keys] = &[
     &LISTENER,
     &SESSION_CACHE,
     &CERTIFICATE_CACHE,
+    &STORE,
     &LIMITS,
     &TIMEOUTS,
     &UPSTREAM_POOL,

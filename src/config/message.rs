@@ -115,6 +115,14 @@ messages! {
     "acme-names" AcmeNames { site: String }
     "acme-not-ordered" AcmeNotOrdered { host: String }
 
+    // store
+
+    "bad-store" BadStore { why: BadStore }
+    "store-password" StorePassword {}
+    "store-secret" StoreSecret {}
+    "store-unused" StoreUnused {}
+    "store-without-tls" StoreWithoutTls {}
+
     // What does not go together
 
     "no-https-listener" NoHttpsListener { site: String }
@@ -158,6 +166,19 @@ pub(super) enum Expected {
     Ssl,
     Path,
     Sources,
+    Store,
+}
+
+/// Which part of the URL of a `store` is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadStore {
+    Scheme,
+    Credentials,
+    Host,
+    Port,
+    Database,
+    /// A query, a fragment, or what no URL holds.
+    Rest,
 }
 
 /// What is wrong with a `certificate` entry.

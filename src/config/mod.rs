@@ -36,6 +36,7 @@ mod reader;
 mod rules;
 mod site;
 mod site_tls;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -59,6 +60,7 @@ pub use keys::{Setting, settings};
 pub use overrides::Overrides;
 pub use problem::{Level, Problem, Problems, Remark};
 pub use site_tls::*;
+pub use store::{Password, Store, StoreUrl};
 
 use message::What;
 use reader::Reader;
@@ -107,6 +109,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let sandbox = reader.sandbox(top);
     let access_log = reader.access_log(top);
     let admin = reader.admin(top, &state_directory);
+    let store = reader.store(top, &session_cache);
 
     let mut included = Vec::new();
     reader.include(&table, 0, &mut included);
@@ -118,6 +121,9 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     reader.rules_compile(&sites);
     if sites.is_empty() {
         reader.no_sites(root);
+    }
+    if store.is_some() && !sites.iter().any(Site::is_ordered) {
+        reader.store_unused(top);
     }
     if listen.outside_https_port == OutsidePort::Nowhere
         && let Some(site) = sites.iter().find(|site| site.ssl)
@@ -140,6 +146,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         sandbox,
         access_log,
         admin,
+        store,
         sites,
         warnings: Vec::new(),
     })

@@ -95,6 +95,12 @@ pub struct AcmeDns {
 }
 
 impl Site {
+    /// Whether its certificate is ordered from an authority.
+    #[must_use]
+    pub fn is_ordered(&self) -> bool {
+        self.certificate.iter().any(|written| matches!(written.source, Source::Acme(_)))
+    }
+
     /// The names that can be ordered from this CA: without `*`, and wildcards only where a record proves them.
     #[must_use]
     pub fn acme_names(&self, source: &AcmeSource) -> Vec<String> {

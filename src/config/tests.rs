@@ -131,7 +131,9 @@ fn every_message_has_its_golden_file() {
         }
         wrong += usize::from(!compare(&data().join("bad").join(format!("{stem}.txt")), &shown));
     }
-    let missing: Vec<_> = What::CODES.iter().filter(|code| !seen.contains(*code)).collect();
+    // With all features there is nothing that is not there.
+    let is_all = |code: &str| code == "unavailable" && cfg!(feature = "acme");
+    let missing: Vec<_> = What::CODES.iter().filter(|code| !seen.contains(*code) && !is_all(code)).collect();
     assert!(missing.is_empty(), "messages without a golden file: {missing:?}");
     assert_eq!(wrong, 0, "UPDATE_GOLDEN=1 takes them over");
 }
@@ -324,6 +326,7 @@ fn every_key_is_read() {
                 let table = setting.table.trim_matches('`');
                 format!("{SITE}[[site.certificate]]\nsource = \"acme\"\n[site.certificate.{table}]\n{wrong}")
             }
+            "`store`" => format!("[store]\n{wrong}{SITE}"),
             "`dispatch`" => format!("{SITE}[[site.dispatch]]\n{wrong}"),
             table => format!("{table}\n{wrong}{SITE}"),
         };

@@ -34,7 +34,7 @@ impl Reader<'_> {
         let section = self.section(&table, &keys::SESSION_CACHE);
         let mode = self.choice(section, "mode", defaults::SESSION_MODE);
         let fleet_secret_file = self.file(section, "fleet_secret_file");
-        if fleet_secret_file.is_some() && mode != SessionMode::Tickets {
+        if fleet_secret_file.is_some() && mode != SessionMode::Tickets && !top.has("store") {
             self.error(section.key_at("fleet_secret_file"), What::FleetSecret {});
         }
         SessionCache {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use crate::config::address::{BadHost, BadListen, BadUpstream};
 use crate::config::amount::Amount;
-use crate::config::message::{CertificateForm, Expected, What};
+use crate::config::message::{BadStore, CertificateForm, Expected, What};
 use crate::dispatch::{LITERAL_BYTES_MAX, Place, RULE_ELEMENTS_MAX};
 use crate::http::BadNetwork;
 
@@ -284,8 +284,8 @@ impl What {
                 },
             ),
             Self::FleetSecret {} => words(
-                "`fleet_secret_file` has no meaning: sessions are not kept in tickets",
-                "only tickets are sealed with it",
+                "`fleet_secret_file` has no meaning: sessions are not kept in tickets, and there is no `store`",
+                "only tickets and what lies in the store are sealed with it",
                 "write mode = \"tickets\", or remove `fleet_secret_file`",
             ),
             Self::NoSuite { version } => words(
@@ -309,6 +309,45 @@ impl What {
                 format!("\"{text}\" is not the name of a field of your own"),
                 "letters, digits and `-`; not one that HTTP or a front end uses",
                 "write a name such as \"X-Client-Identity\"",
+            ),
+            Self::BadStore { why } => {
+                let label = match why {
+                    BadStore::Scheme => "schemes are redis, and rediss with TLS",
+                    BadStore::Credentials => {
+                        "a `%` stands before two hexadecimal digits; write `%25` for itself"
+                    }
+                    BadStore::Host => "one host: a name, an IPv4 address, or an IPv6 address in brackets",
+                    BadStore::Port => "a port is a number from 1 to 65535",
+                    BadStore::Database => "the number of a database follows the host, and nothing else",
+                    BadStore::Rest => {
+                        "no query, fragment, space or letter outside ASCII: write those as `%20`"
+                    }
+                };
+                words(
+                    "this is not the URL of a store",
+                    label,
+                    "write \"redis://store.internal\", or in full \"rediss://user:password@store.internal:6379/0\"",
+                )
+            }
+            Self::StorePassword {} => words(
+                "the store has two passwords",
+                "one is in `url`",
+                "leave it to the file: whoever reads this configuration then does not know it",
+            ),
+            Self::StoreSecret {} => words(
+                "`store` without `fleet_secret_file`: keys are never put there unsealed",
+                "",
+                "write fleet_secret_file = \"/etc/portcullis/fleet.secret\" in [session_cache], the same 32 bytes or more on every machine",
+            ),
+            Self::StoreUnused {} => words(
+                "nothing is shared by way of `store`: no site orders certificates",
+                "only certificates of source \"acme\" are",
+                "write certificate = [{ source = \"acme\" }], or remove `store`",
+            ),
+            Self::StoreWithoutTls {} => words(
+                "`ca` is for a store with TLS",
+                "this one is asked without",
+                "write a `rediss://` url, or take `ca` out",
             ),
             Self::Preload {} => words(
                 "`preload` without what browsers ask for it",
@@ -449,6 +488,10 @@ impl Expected {
             Self::Table(example) => ("a table", format!("write {example}")),
             Self::Tables(example) => ("an array of tables", format!("write {example}")),
             Self::Workers => ("\"auto\" or a whole number", "write workers = \"auto\", or workers = 4".to_owned()),
+            Self::Store => (
+                "the URL of a store, or a table with it",
+                "store = \"redis://store.internal\", or store = { url = \"rediss://store.internal\", password_file = \"store.password\" }".to_owned(),
+            ),
             Self::Listeners(example) => (
                 "an array of addresses",
                 format!("write {key} = [\"{example}\"], or {key} = [{{ address = \"{example}\", … }}]"),
@@ -605,6 +648,7 @@ fn example(table: &str, key: &str) -> String {
             "hosts = [\"example.com\"], or hosts = [\"*\"] for the fallback site".to_owned()
         }
         ("[[site]]", "upstream") => "upstream = [\"http://127.0.0.1:8000\"]".to_owned(),
+        ("`store`", _) => "url = \"redis://store.internal\"".to_owned(),
         (_, "address") => "address = \"[::]:443\"".to_owned(),
         ("`certificate`", "run") => "run = [\"/usr/local/bin/site-cert\"]".to_owned(),
         ("`certificate`", "url") => "url = \"http://127.0.0.1:9000/certificate\"".to_owned(),

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use super::listen::BindFailure;
 use super::sealing::KeyFileFailure;
+#[cfg(feature = "acme")]
+use super::store::StoreProblem;
 use crate::admin::AdminFailure;
 use crate::certs::CertificateProblem;
 use crate::certs::authorities::AuthorityProblem;
@@ -23,6 +25,9 @@ pub enum StartFailure {
     Tls(Vec<(String, TlsProblem)>),
     /// The fleet's secret.
     Secret(CertificateProblem),
+    /// What the fleet's store needs besides itself.
+    #[cfg(feature = "acme")]
+    Store(Place, StoreProblem),
     Resolve(Vec<ResolveFailure>),
     /// Site servers over https that nobody could vouch for.
     Authorities(Vec<AuthorityFailure>),
@@ -91,6 +96,8 @@ impl fmt::Display for StartFailure {
             StartFailure::Secret(problem) => {
                 write!(f, "fleet_secret_file: {problem}\n  do: {}", problem.remedy())
             }
+            #[cfg(feature = "acme")]
+            StartFailure::Store(place, problem) => write!(f, "{}: {problem}", at(place)),
             StartFailure::Resolve(failures) => lines(f, failures, |f, failure| {
                 let ResolveFailure { place, upstream, error } = failure;
                 write!(

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::acme::AcmeKeeper;
 use super::{StartFailure, sealing, tls, upstreams};
 use crate::access_log::{AccessLog, Destination};
 use crate::certs::{CertificateWarning, Keeper, KeptSite, PolicyPlan};
@@ -49,6 +50,7 @@ pub fn build(
     // Sessions are dated by one clock as long as the process lives.
     let dates = keeper.clock().clone();
     let sessions = tls::sessions(&config, &dates, before)?;
+    AcmeKeeper::verify(&config)?;
     let kept_sites = tls::keep_sites(&config, keeper, &sessions, warnings)?;
 
     let challenges = before.map_or_else(Arc::default, |before| before.challenges.clone());

@@ -13,12 +13,15 @@ mod reload;
 mod resolver;
 mod sealing;
 mod signals;
+#[cfg(feature = "acme")]
+mod store;
 mod systemd;
 mod tls;
 mod upgrade;
 mod upstreams;
 mod workers;
 
+pub use acme::orders_kept;
 pub use failure::StartFailure;
 pub use generation::{SiteWarning, Summary, sites, verify};
 pub use process::{Ended, Start, run};

@@ -149,7 +149,15 @@ fn begin<'a>(
         asks.send(Event::Asked(ask)).is_ok()
     };
     let counters = workers.counters();
-    let view = View::new(generation.clone(), addresses.clone(), counters, keeper.clone(), lines.lost(), ask);
+    let view = View::new(
+        generation.clone(),
+        addresses.clone(),
+        counters,
+        keeper.clone(),
+        lines.lost(),
+        acme.seen(),
+        ask,
+    );
     let administration = Administration::start(&generation.config.admin, view, predecessor.is_some())?;
     if let Some(predecessor) = predecessor.take() {
         predecessor.serving();
@@ -293,6 +301,9 @@ impl Process<'_> {
                     }
                     // Whoever asked may have gone.
                     let _ = done.send(open);
+                }
+                Event::Asked(Ask::Renew(site, done)) => {
+                    let _ = done.send(self.acme.renew(&site));
                 }
                 Event::Signal(Asked::Upgrade) if draining => self.not_upgraded(&UpgradeFailure::Draining),
                 Event::Signal(Asked::Upgrade) => self.upgrade(),

@@ -50,6 +50,11 @@ families! {
     NAME_HITS = Counter "portcullis_certificate_cache_hits_total" [] "Times the answer for a name was at hand.";
     NAME_MISSES = Counter "portcullis_certificate_cache_misses_total" [] "Times a handshake had to wait for the answer: unknown, or too old.";
     NAME_EVICTIONS = Counter "portcullis_certificate_cache_evictions_total" [] "Names forgotten before their time, to make room.";
+    ORDERS = Counter "portcullis_acme_orders_total" ["result"] "How orders of certificates ended: ordered here, found in the fleet's store, or failed, by reason.";
+    ORDER_NEXT = Gauge "portcullis_acme_next_order_timestamp_seconds" ["site"] "When the certificate of a site is ordered next, in Unix time.";
+    ORDER_FAILED = Gauge "portcullis_acme_failing" ["site"] "1 when the last order of a site failed.";
+    STORE_UP = Gauge "portcullis_acme_store_up" [] "1 when the fleet's store is reached; not there without one.";
+    STORE_FAILURES = Counter "portcullis_acme_store_failures_total" ["reason"] "Times the fleet's store could not be used.";
     LOG_LOST = Counter "portcullis_access_log_lines_lost_total" [] "Lines of the access log that could not be written: a full disk, no syslog daemon.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] "Time of all threads in user and kernel.";
     PROCESS_MEMORY = Gauge "process_resident_memory_bytes" [] "Memory in use.";

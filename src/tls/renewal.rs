@@ -126,6 +126,23 @@ pub fn next_ca(histories: &[CaHistory], due: i64) -> Option<(usize, i64)> {
     })
 }
 
+/// A store that is away for less is not done without. Seconds.
+const AWAY_FOR_LONG: i64 = 600;
+/// A machine alone orders when so small a part of the lifetime is left: half of what is left when a renewal is due.
+const ALONE_PART: i64 = 6;
+
+/// Whether a machine orders by itself although the store that its fleet shares certificates in is away.
+///
+/// All of them would, and they could not answer each other's challenges: so only when what is served comes near its end,
+/// or when there is nothing to serve. `away`: seconds.
+#[must_use]
+pub fn orders_alone(validity: Option<Validity>, away: i64, now: i64) -> bool {
+    let is_needed = validity.is_none_or(|Validity { not_before, not_after }| {
+        not_after.saturating_sub(now) <= not_after.saturating_sub(not_before).max(0) / ALONE_PART
+    });
+    away >= AWAY_FOR_LONG && is_needed
+}
+
 /// How many names may be ordered on demand: so many at once, and as many again in an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -264,6 +281,24 @@ mod tests {
             (&[at(5), at(3)], 5, Some((0, 5))),
         ] {
             assert_eq!(next_ca(histories, due), expected, "{histories:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_alone_orders_late_and_not_at_once() {
+        let validity = |days| Some(Validity { not_before: 0, not_after: days * DAY });
+        for (validity, away, now, expected) in [
+            (None, 599, 0, false),
+            (None, 600, 0, true),
+            (validity(90), i64::MAX, 61 * DAY, false),
+            (validity(90), i64::MAX, 75 * DAY, true),
+            (validity(90), 599, 89 * DAY, false),
+            (validity(90), 600, 100 * DAY, true),
+            (validity(6), 600, 4 * DAY, false),
+            (validity(6), 600, 5 * DAY, true),
+            (Some(Validity { not_before: 9, not_after: 3 }), 600, i64::MIN, false),
+        ] {
+            assert_eq!(orders_alone(validity, away, now), expected, "{validity:?} {away} {now}");
         }
     }
 

@@ -5,6 +5,8 @@ mod harness;
 mod access_log;
 #[cfg(feature = "acme")]
 mod acme;
+#[cfg(feature = "acme")]
+mod acme_fleet;
 mod addresses;
 mod admin;
 mod agreement;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use instant_acme::Error;
 
+use super::store::StoreFailure;
 use crate::certs::CertificateProblem;
 use crate::tls::renewal::Failure;
 
@@ -22,6 +23,8 @@ pub(super) enum OrderFailure {
     Dns { name: String, why: String },
     /// The state directory, a key, or what the CA sent as certificate.
     Certificate(CertificateProblem),
+    /// The fleet's store, in the middle of an order.
+    Store(StoreFailure),
     /// A setting that cannot be used, such as a key that is none.
     Setting(String),
     /// Something of ours that cannot fail for good reasons.
@@ -46,7 +49,9 @@ impl OrderFailure {
             }
             OrderFailure::Ca { error: Error::Api(_) | Error::Unsupported(_), .. } => Failure::Refused,
             // Nobody answered, or something that is no ACME server did: a gateway in front of one.
-            OrderFailure::Ca { .. } | OrderFailure::TimedOut { .. } => Failure::Unreachable,
+            OrderFailure::Ca { .. } | OrderFailure::TimedOut { .. } | OrderFailure::Store(_) => {
+                Failure::Unreachable
+            }
             _ => Failure::Refused,
         }
     }
@@ -70,6 +75,7 @@ impl fmt::Display for OrderFailure {
             Self::NotValidated { name, why } => write!(f, "the CA could not validate {name}: {why}"),
             Self::Dns { name, why } => write!(f, "the record for {name} could not be set: {why}"),
             Self::Certificate(problem) => write!(f, "{problem}"),
+            Self::Store(failure) => write!(f, "the fleet's store: {failure}"),
             Self::Setting(why) | Self::Internal(why) => f.write_str(why),
         }
     }
@@ -78,6 +84,12 @@ impl fmt::Display for OrderFailure {
 impl From<CertificateProblem> for OrderFailure {
     fn from(problem: CertificateProblem) -> OrderFailure {
         OrderFailure::Certificate(problem)
+    }
+}
+
+impl From<StoreFailure> for OrderFailure {
+    fn from(failure: StoreFailure) -> OrderFailure {
+        OrderFailure::Store(failure)
     }
 }
 

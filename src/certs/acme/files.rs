@@ -11,10 +11,10 @@ use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::settings::AcmeCa;
+use super::settings::{AcmeCa, AcmeSite};
 use crate::certs::self_signed::file_name;
 use crate::certs::{CertificateProblem, CertificateTrouble, keep, pem};
-use crate::tls::renewal::{CaHistory, Window};
+use crate::tls::renewal::{CaHistory, Validity, Window};
 use crate::tls::{CertificateFlaw, ServedCertificate, SourceWord};
 
 /// The first line of a certificate: who issued it.
@@ -50,9 +50,39 @@ pub(super) struct SiteFiles {
 }
 
 /// A certificate with its CA.
+#[derive(Clone)]
 pub(super) struct Kept {
     pub certificate: ServedCertificate,
     pub directory_url: String,
+}
+
+impl Kept {
+    /// Whether it may be served for what is wanted: all names, from one of the CAs.
+    pub(super) fn is_for(&self, wanted: &AcmeSite) -> bool {
+        let covered = |name: &String| self.certificate.names().covers_pattern(name.as_bytes());
+        wanted.cas.iter().any(|ca| ca.directory_url == self.directory_url) && wanted.names.iter().all(covered)
+    }
+
+    /// By its dates; of two with the same dates all machines choose the same one.
+    pub(super) fn is_newer(&self, than: &Kept) -> bool {
+        let age = |of: &Kept| {
+            let Validity { not_before, not_after } = of.validity();
+            (not_before, not_after, of.certificate.chain().first().map(|leaf| leaf.to_vec()))
+        };
+        age(self) > age(than)
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        Validity { not_before: self.certificate.not_before(), not_after: self.certificate.not_after() }
+    }
+
+    /// The same at each look and on each machine, another one for each certificate.
+    pub(super) fn seed(&self) -> u64 {
+        let leaf = self.certificate.chain().first().map_or(&[][..], |leaf| leaf.as_ref());
+        // The signature is its end.
+        let end = leaf.last_chunk::<8>().copied().unwrap_or_default();
+        u64::from_le_bytes(end)
+    }
 }
 
 /// An order that was made and not ended.
@@ -105,19 +135,14 @@ impl SiteFiles {
     /// The certificate that is kept; `None`: there is none.
     pub(super) fn certificate(&self, provider: &CryptoProvider) -> Result<Option<Kept>, CertificateProblem> {
         let path = self.path(CERTIFICATE);
-        let Some(text) = read(&path)? else { return Ok(None) };
-        let directory_url = first_line(&text, ISSUED).unwrap_or_default().to_owned();
-        let certificate = parse(&path, text.as_bytes(), provider)?;
-        Ok(Some(Kept { certificate, directory_url }))
+        read(&path)?.map(|text| self.parse(&text, provider)).transpose()
     }
 
     /// What [`certificate`](Self::certificate) will read: to be looked at before it is kept.
-    pub(super) fn parse(
-        &self,
-        text: &str,
-        provider: &CryptoProvider,
-    ) -> Result<ServedCertificate, CertificateProblem> {
-        parse(&self.path(CERTIFICATE), text.as_bytes(), provider)
+    pub(super) fn parse(&self, text: &str, provider: &CryptoProvider) -> Result<Kept, CertificateProblem> {
+        let certificate = parse(&self.path(CERTIFICATE), text.as_bytes(), provider)?;
+        let directory_url = first_line(text, ISSUED).unwrap_or_default().to_owned();
+        Ok(Kept { certificate, directory_url })
     }
 
     pub(super) fn put_certificate(&self, text: &str) -> Result<(), CertificateProblem> {
@@ -221,7 +246,7 @@ impl History {
         self.cas.push((directory_url.to_owned(), history));
     }
 
-    fn parse(text: &str) -> Option<History> {
+    pub(super) fn parse(text: &str) -> Option<History> {
         let value: Value = serde_json::from_str(text).ok()?;
         let cas = value["cas"].as_array().into_iter().flatten().filter_map(|ca| {
             let failures = u32::try_from(ca["failures"].as_u64()?).ok()?;

@@ -26,16 +26,21 @@
 
 mod account;
 mod alpn;
+mod clock;
 mod dns;
 mod failure;
 mod files;
 mod order;
+mod presented;
 mod schedule;
 mod settings;
 mod site;
 mod status;
+mod store;
+mod turn;
 
 pub use files::kept;
-pub use schedule::Acme;
+pub use schedule::{Acme, status_kept};
 pub use settings::{AcmeCa, AcmeSite, DnsCommand, ExternalAccount, Method};
-pub use status::{AcmeState, AcmeStatus};
+pub use status::{AcmeSeen, AcmeState, AcmeStatus};
+pub use store::{StoreCounts, StoreSettings};

@@ -13,11 +13,12 @@ use rustls::pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
 use super::failure::{OrderFailure, at};
-use super::files::{OrderOf, SiteFiles, UnderWay, certificate_text};
-use super::settings::{AcmeCa, DnsCommand, Method};
-use super::{alpn, dns};
+use super::files::{Kept, OrderOf, SiteFiles, UnderWay, certificate_text};
+use super::presented::Presented;
+use super::settings::{AcmeCa, AcmeSite, Method};
+use super::store::Fleet;
 use crate::certs::{CertificateProblem, CertificateTrouble, verify};
-use crate::tls::{PendingChallenges, ServedCertificate, ServerConfigs};
+use crate::tls::{PendingChallenges, ServerConfigs};
 
 /// One request to a CA.
 const REQUEST: Duration = Duration::from_secs(60);
@@ -37,9 +38,11 @@ pub(super) struct Means {
 
 /// What is ordered.
 pub(super) struct Wanted<'a> {
-    pub site: &'a str,
-    pub names: &'a [String],
+    pub site: &'a AcmeSite,
+    /// One of the site's.
     pub ca: &'a AcmeCa,
+    /// Who gives the answers, too.
+    pub fleet: Option<&'a Fleet>,
     /// The certificate that the new one takes the place of, when the same CA issued it (RFC 9773 §5).
     pub replaces: Option<CertificateDer<'static>>,
     /// Seconds since 1970.
@@ -48,7 +51,7 @@ pub(super) struct Wanted<'a> {
 
 /// A certificate, and the file it is kept in.
 pub(super) struct Ordered {
-    pub certificate: ServedCertificate,
+    pub kept: Kept,
     pub text: Zeroizing<String>,
 }
 
@@ -59,8 +62,8 @@ pub(super) async fn order(
     account: &Account,
     mut wanted: Wanted<'_>,
 ) -> Result<Ordered, OrderFailure> {
-    let files = SiteFiles::new(&means.state_directory, wanted.site);
-    let of = OrderOf { directory_url: &wanted.ca.directory_url, names: wanted.names };
+    let files = SiteFiles::new(&means.state_directory, &wanted.site.site);
+    let of = OrderOf { directory_url: &wanted.ca.directory_url, names: &wanted.site.names };
     let mut left = files.under_way()?;
     if left.take_if(|left| left.of != of.to_string()).is_some() {
         files.forget_order()?;
@@ -87,7 +90,7 @@ pub(super) async fn order(
             .filter(|failure| !(may_be_stale && failure.kind() == crate::tls::renewal::Failure::Refused))
         else {
             tracing::info!(
-                site = wanted.site,
+                site = wanted.site.site,
                 "the order left by an earlier process is of no use: making another"
             );
             may_be_stale = false;
@@ -107,7 +110,7 @@ async fn run(
 ) -> Result<Ordered, OrderFailure> {
     let (mut order, mut key) = match files.under_way()? {
         Some(UnderWay { url, key, .. }) => {
-            tracing::debug!(site = wanted.site, step = "resume", "acme");
+            tracing::debug!(site = wanted.site.site, step = "resume", "acme");
             let order = account.order(url);
             (within("order", async { order.await.map_err(at("order")) }).await?, key)
         }
@@ -118,7 +121,7 @@ async fn run(
         }
     };
     if order.state().status == OrderStatus::Pending {
-        let mut presented = Presented { challenges: &means.challenges, all: Vec::new() };
+        let mut presented = Presented::new(&means.challenges, wanted.fleet);
         let validated = validate(&mut order, wanted, &mut presented).await;
         presented.take_back().await;
         validated?;
@@ -133,19 +136,20 @@ async fn run(
     let key = key.ok_or_else(|| {
         OrderFailure::Setting("the order was finalized with a key that is not here".to_owned())
     })?;
-    tracing::debug!(site = wanted.site, step = "download", "acme");
+    tracing::debug!(site = wanted.site.site, step = "download", "acme");
     let chain =
         within_long("certificate", async { order.poll_certificate(&POLL).await.map_err(at("certificate")) })
             .await?;
-    tracing::debug!(site = wanted.site, step = "keep", "acme");
+    tracing::debug!(site = wanted.site.site, step = "keep", "acme");
     let text = certificate_text(&wanted.ca.directory_url, &key, &chain);
-    let certificate = prove(files, &text, wanted, &means.configs)?;
-    Ok(Ordered { certificate, text })
+    let kept = accept(files, &text, wanted.site, &means.configs, wanted.now)?;
+    Ok(Ordered { kept, text })
 }
 
 async fn new_order(account: &Account, wanted: &Wanted<'_>) -> Result<Order, OrderFailure> {
-    tracing::debug!(site = wanted.site, step = "order", "acme");
+    tracing::debug!(site = wanted.site.site, step = "order", "acme");
     let identifiers: Vec<Identifier> = wanted
+        .site
         .names
         .iter()
         .map(|name| match bare(name).parse() {
@@ -196,7 +200,7 @@ async fn validate(
         Method::TlsAlpn01 => ChallengeType::TlsAlpn01,
         Method::Dns01(_) => ChallengeType::Dns01,
     };
-    tracing::debug!(site = wanted.site, step = "present", "acme");
+    tracing::debug!(site = wanted.site.site, step = "present", "acme");
     let mut authorizations = order.authorizations();
     while let Some(authorization) = within("authorization", async { Ok(authorizations.next().await) }).await?
     {
@@ -220,7 +224,8 @@ async fn validate(
             Method::Dns01(command) => presented.dns(command, &host, authorization.dns_value()).await?,
         }
     }
-    tracing::debug!(site = wanted.site, step = "validate", "acme");
+    presented.share().await?;
+    tracing::debug!(site = wanted.site.site, step = "validate", "acme");
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let mut authorization = authorization.map_err(at("authorization"))?;
@@ -276,9 +281,9 @@ async fn finalize(
     wanted: &Wanted<'_>,
     of: OrderOf<'_>,
 ) -> Result<Zeroizing<String>, OrderFailure> {
-    tracing::debug!(site = wanted.site, step = "finalize", "acme");
+    tracing::debug!(site = wanted.site.site, step = "finalize", "acme");
     let failed = |error: rcgen::Error| OrderFailure::Internal(format!("no request could be made: {error}"));
-    let names: Vec<String> = wanted.names.iter().map(|name| bare(name).to_owned()).collect();
+    let names: Vec<String> = wanted.site.names.iter().map(|name| bare(name).to_owned()).collect();
     let mut params = CertificateParams::new(names).map_err(failed)?;
     params.distinguished_name = DistinguishedName::new();
     let key = KeyPair::generate().map_err(failed)?;
@@ -290,83 +295,34 @@ async fn finalize(
     Ok(text)
 }
 
-/// The certificate in `text`, if it can be served for all names.
-fn prove(
+/// The certificate in `text`, if it can be served for all that is wanted. `now`: seconds since 1970.
+pub(super) fn accept(
     files: &SiteFiles,
     text: &str,
-    wanted: &Wanted<'_>,
+    wanted: &AcmeSite,
     configs: &ServerConfigs,
-) -> Result<ServedCertificate, OrderFailure> {
-    let certificate = files.parse(text, configs.provider())?;
+    now: i64,
+) -> Result<Kept, OrderFailure> {
+    let kept = files.parse(text, configs.provider())?;
+    let certificate = &kept.certificate;
     let problem = |trouble| OrderFailure::Certificate(CertificateProblem::new(&PathBuf::new(), trouble));
-    if wanted.now > certificate.not_after() {
+    if now > certificate.not_after() {
         return Err(problem(CertificateTrouble::Expired { not_after: certificate.not_after() }));
     }
     if let Some(name) = wanted.names.iter().find(|name| !certificate.names().covers_pattern(name.as_bytes()))
     {
-        return Err(OrderFailure::Setting(format!("the certificate issued does not cover {name}")));
+        return Err(OrderFailure::Setting(format!("the certificate does not cover {name}")));
     }
-    verify(&certificate, configs).map_err(|error| problem(CertificateTrouble::Handshake(error)))?;
-    Ok(certificate)
+    if !kept.is_for(wanted) {
+        return Err(OrderFailure::Setting("the certificate is of another CA".to_owned()));
+    }
+    verify(certificate, configs).map_err(|error| problem(CertificateTrouble::Handshake(error)))?;
+    Ok(kept)
 }
 
 /// `[v6]` without its brackets.
 fn bare(name: &str) -> &str {
     name.trim_start_matches('[').trim_end_matches(']')
-}
-
-/// Answers that are there for a CA to see, and have to go again.
-struct Presented<'a> {
-    challenges: &'a PendingChallenges,
-    all: Vec<Answer>,
-}
-
-enum Answer {
-    Http(String),
-    Alpn(String),
-    Dns { command: DnsCommand, name: String, value: String },
-}
-
-impl Presented<'_> {
-    fn http(&mut self, token: &str, authorization: &str) {
-        self.challenges.add_http(token, authorization);
-        self.all.push(Answer::Http(token.to_owned()));
-    }
-
-    fn alpn(&mut self, host: &str, digest: &[u8]) -> Result<(), OrderFailure> {
-        let name = alpn::server_name(host);
-        self.challenges.add_alpn(&name, alpn::config(host, digest)?);
-        self.all.push(Answer::Alpn(name));
-        Ok(())
-    }
-
-    async fn dns(&mut self, command: &DnsCommand, host: &str, value: String) -> Result<(), OrderFailure> {
-        let name = format!("_acme-challenge.{host}");
-        // To be removed even if it was set by half.
-        self.all.push(Answer::Dns { command: command.clone(), name: name.clone(), value: value.clone() });
-        let failed = |why| OrderFailure::Dns { name: name.clone(), why };
-        run_dns(command, "present", &name, &value).await.map_err(failed)
-    }
-
-    async fn take_back(self) {
-        for answer in self.all {
-            match answer {
-                Answer::Http(token) => self.challenges.remove_http(&token),
-                Answer::Alpn(name) => self.challenges.remove_alpn(&name),
-                Answer::Dns { command, name, value } => {
-                    if let Err(why) = run_dns(&command, "cleanup", &name, &value).await {
-                        tracing::warn!(name, "the record of a challenge stays: {why}");
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn run_dns(command: &DnsCommand, act: &'static str, name: &str, value: &str) -> Result<(), String> {
-    let (command, name, value) = (command.clone(), name.to_owned(), value.to_owned());
-    let ended = tokio::task::spawn_blocking(move || dns::run(&command, act, &name, &value)).await;
-    ended.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// A step that is one request.

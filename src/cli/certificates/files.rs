@@ -2,19 +2,36 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Row;
 use crate::certs;
 use crate::cli::explain::certificate::{self, SourceState};
 use crate::config::{Config, Overrides, SelfSignedKey, Site, Source};
+use crate::control;
 use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// # Errors
 /// The exit code, after the problems of the configuration were printed.
 pub(super) fn rows(config: &Path) -> Result<Vec<Row>, ExitCode> {
     match crate::cli::read(config, &Overrides::default()) {
-        Ok(config) => Ok(of(&config)),
+        Ok(config) => {
+            let mut rows = of(&config);
+            add_orders(&mut rows, &config);
+            Ok(rows)
+        }
         Err(problems) => Err(crate::cli::fail(&problems)),
+    }
+}
+
+/// Adds to what comes from authorities when it is ordered next, as the state directory says.
+fn add_orders(rows: &mut [Row], config: &Config) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    for order in control::orders_kept(config, i64::try_from(now).unwrap_or(i64::MAX)) {
+        let of_it = |row: &&mut Row| row.site == order.site && row.source.starts_with("acme");
+        if let Some(row) = rows.iter_mut().find(of_it) {
+            row.order = order.to_json();
+        }
     }
 }
 

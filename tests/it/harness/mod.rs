@@ -9,6 +9,8 @@ pub mod http2;
 mod http2_upstream;
 mod message;
 mod pebble;
+#[cfg(feature = "acme")]
+mod redis;
 mod server;
 mod upstream;
 mod wire;
@@ -18,6 +20,8 @@ pub use client::{Client, End, Tls};
 pub use http2_upstream::{Call, Http2Upstream};
 pub use message::Message;
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
+#[cfg(feature = "acme")]
+pub use redis::Redis;
 pub use server::{PROGRAM, Server, Setup, run_to_end};
 pub use upstream::{Peer, Upstream, response_with};
 
