@@ -9,7 +9,9 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 
 use crate::harness::http2::{Answered, begin, get, http2, read, read_body};
-use crate::harness::{Call, Client, Http2Upstream, Server, Setup, Tls, wait_until, with_one_worker_and_two};
+use crate::harness::{
+    Call, Client, Http2Upstream, Issued, Server, Setup, Tls, Upstream, wait_until, with_one_worker_and_two,
+};
 
 #[track_caller]
 fn connect(server: &Server) -> Client {
@@ -673,4 +675,99 @@ fn health_checks_speak_it_too() {
     let (_, request) = upstream.calls().remove(0);
     assert_eq!((request.uri.path(), request.uri.host()), ("/health", Some("a.test")));
     assert_eq!(Client::http(server.http()).get("a.test", "/length").text(), "GET /length ");
+}
+
+#[test]
+fn over_tls_it_is_agreed_on_and_over_unix_sockets_it_is_known() {
+    // The program itself is the site server: it speaks HTTP/2 over TLS and says who a PROXY header says is asking.
+    let inside_upstream = Upstream::echo();
+    let issued = Issued::for_names(&["inside.test"]);
+    let sites = format!(
+        "[[site]]\nname = \"inside\"\nhosts = [\"inside.test\", \"*\"]\nupstream = [{:?}]\n\
+         certificate = [{{ source = \"files\", certificate = \"inside.pem\", key = \"inside.key\" }}]\n",
+        inside_upstream.url()
+    );
+    let inside = |listen: &str| {
+        let setup = Setup::new(&sites).listen(listen);
+        setup.file("inside.pem", &issued.certificate).file("inside.key", &issued.key).start()
+    };
+    for (listen, proxy) in [("", ""), (", proxy_protocol = [\"127.0.0.0/8\"]", ", proxy_protocol = \"v2\"")] {
+        let mut inside = inside(&format!("http = [], https = [\"127.0.0.1:0\"]{listen}"));
+        let url = format!("h2s://{}", inside.https());
+        let front = Setup::new(&format!(
+            "[[site]]\nname = \"any\"\nhosts = [\"*\"]\n\
+             upstream = [{{ url = {url:?}, ca = \"ca.pem\", server_name = \"inside.test\"{proxy} }}]\n"
+        ));
+        let front = front.file("ca.pem", &issued.certificate).start();
+        http2(connect(&front), async |send| {
+            for text in ["one", "two"] {
+                let request = Request::post("https://a.test/").body(()).expect("a request");
+                let (response, mut body) = begin(&send, request, false).await;
+                body.send_data(text.into(), true).expect("an open stream");
+                assert_eq!(read(response).await.expect("an answer").text(), text);
+            }
+        });
+        inside.stop();
+        assert_eq!(inside.total("http2_streams"), 2);
+        // With a header that says whose it is, a connection carries one request.
+        let made = if proxy.is_empty() { 1 } else { 2 };
+        assert_eq!(inside.total("http2_connections"), made);
+    }
+    let upstream = Http2Upstream::on_unix(echo);
+    let server = Server::start(&upstream.site());
+    http2(connect(&server), async |send| assert_eq!(code(&unary(&send, "x").await), Some("0")));
+}
+
+#[test]
+fn who_does_not_agree_on_it_is_not_spoken_to() {
+    // Offers no protocol at all.
+    let issued = Issued::for_names(&["inside.test"]);
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = peer.local_addr().expect("bound");
+    let chain = vec![rustls::pki_types::CertificateDer::from(issued.der.clone())];
+    let key = rustls::pki_types::pem::PemObject::from_pem_slice(issued.key.as_bytes()).expect("a key");
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let config = Arc::new(config.expect("a pair"));
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = peer.accept() {
+            let mut session = rustls::ServerConnection::new(config.clone()).expect("a session");
+            let _ = session.complete_io(&mut stream);
+            let _ = std::io::Read::read(&mut stream, &mut [0; 64]);
+        }
+    });
+    let sites = format!(
+        "[[site]]\nname = \"any\"\nhosts = [\"*\"]\n\
+         upstream = [{{ url = \"h2s://{address}\", ca = \"ca.pem\", server_name = \"inside.test\" }}]\n"
+    );
+    let mut server = Setup::new(&sites).file("ca.pem", &issued.certificate).start();
+    let answered = http2(connect(&server), async |send| unary(&send, "x").await);
+    assert_eq!(answered.status(), 502);
+    server.wait_for_line("does not agree on h2");
+}
+
+#[test]
+fn other_protocols_are_refused_plainly() {
+    let upstream = Http2Upstream::new(page);
+    let server = Server::start(&upstream.site());
+    let mut client = Client::http(server.http());
+    client.send(
+        "GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert_eq!(client.response().status(), 502);
+    assert_eq!(client.get("a.test", "/length").status(), 200);
+    assert_eq!(upstream.calls().len(), 1);
+}
+
+#[test]
+fn a_reload_keeps_connections_that_are_used_on() {
+    let upstream = Http2Upstream::new(echo);
+    let mut server = Server::start(&upstream.site());
+    let mut client = connect(&server);
+    for _ in 0..2 {
+        http2(client, async |send| assert_eq!(code(&unary(&send, "x").await), Some("0")));
+        server.reload(&upstream.site());
+        client = connect(&server);
+    }
+    assert_eq!(upstream.connections(), 1);
 }

@@ -1,7 +1,15 @@
 //! Clients of HTTP/2 that keep us busy for nothing, frame by frame: they are sent away, and nobody else notices.
 
-use crate::harness::http2::{PREFACE, frame, get_fields, goaway};
-use crate::harness::{Client, Server, Setup, Tls, Upstream, any_site, response_with, serve};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::Request;
+
+use crate::harness::http2::{PREFACE, begin, frame, get_fields, goaway, http2, read};
+use crate::harness::{Client, PATIENCE, Server, Setup, Tls, Upstream, any_site, response_with, serve};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -179,6 +187,83 @@ fn windows_of_one_octet_are_not_waited_for_for_ever() {
     assert_eq!(frames(&received, RST_STREAM), 100, "each is taken back");
     // The octet each of them had room for.
     assert_eq!(frames(&received, DATA), 100);
+}
+
+/// Uploads that the site server does not read, as many as streams may be open: each has its own window, and one more finds
+/// room on the connection. What they hold is bounded.
+#[test]
+fn uploads_that_stand_still_hold_a_bounded_amount_and_keep_no_other_waiting() {
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    // A unix socket: what the system holds of a connection is little there.
+    let upstream = Upstream::script_on_unix(move |peer| {
+        while let Some(mut request) = peer.head()? {
+            if request.target() == "/stands" {
+                while !is_over.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                return Ok(());
+            }
+            peer.body(&mut request)?;
+            peer.send(&response_with(request.body.len().to_string().as_bytes()))?;
+        }
+        Ok(())
+    });
+    let server = Setup::new(&any_site(&upstream)).limits("request_body_bytes = \"unlimited\"").start();
+    let (before, _) = server.memory_kib();
+    let client = Tls::new().sni("a.test").alpn(&["h2"]).connect(server.https()).expect("a handshake");
+    let answered = http2(client, async |send| {
+        let mut standing = Vec::new();
+        for _ in 0..99 {
+            let request = Request::post("https://a.test/stands").body(()).expect("a request");
+            let (response, mut body) = begin(&send, request, false).await;
+            body.reserve_capacity(1024 * 1024);
+            standing.push((response, body));
+        }
+        // Each sends as long as there is a window for it.
+        let mut quiet = Instant::now();
+        poll_fn(|context| {
+            for (_, body) in &mut standing {
+                while matches!(body.poll_capacity(context), Poll::Ready(Some(Ok(_)))) {}
+                while body.capacity() > 0 {
+                    let piece = vec![b'x'; body.capacity().min(16 * 1024)];
+                    body.send_data(piece.into(), false).expect("an open stream");
+                    body.reserve_capacity(1024 * 1024);
+                    quiet = Instant::now();
+                }
+            }
+            match quiet.elapsed() > Duration::from_millis(500) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        let request = Request::post("https://a.test/").body(()).expect("a request");
+        let (response, mut body) = begin(&send, request, false).await;
+        body.send_data(vec![b'y'; 300_000].into(), true).expect("an open stream");
+        read(response).await.expect("an answer")
+    });
+    assert_eq!(answered.text(), "300000");
+    over.store(true, Ordering::SeqCst);
+    let (_, peak) = server.memory_kib();
+    println!("resident memory: {before} KiB before, {peak} KiB at its peak with 99 uploads that stand still");
+    assert!(peak < before + 56 * 1024, "{before} KiB before, {peak} KiB at its peak");
+}
+
+/// PINGs keep a connection busy, not in use.
+#[test]
+fn pings_do_not_keep_an_idle_connection() {
+    let upstream = Upstream::saying("ok");
+    let mut server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"1s\"").start();
+    let mut client = connect(&server);
+    let since = Instant::now();
+    while client.try_send(frame(PING, 0, 0, &[7; 8])).is_ok() {
+        assert!(since.elapsed() < PATIENCE, "it is kept for as long as PINGs come");
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    assert!(since.elapsed() >= Duration::from_millis(900), "it is kept for as long as it may be");
+    server.stop();
+    assert_eq!(server.total("http2_floods"), 0);
 }
 
 /// How many frames of this type there are.

@@ -24,9 +24,10 @@ use crate::net::{Buffer, LARGE, Pipe, Stream, Transport, Until};
 
 /// Streams open at a time (RFC 9113 §5.1.2 advises against fewer than 100).
 const STREAMS_MAX: u32 = 100;
-/// Octets of request bodies received ahead: of one stream, and of all.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Octets of request bodies received ahead: of one stream, and of all. The second has a place for all of the first, so that
+/// bodies which site servers do not take never keep another one waiting.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MAX;
 /// Octets of a response that wait in the protocol for the client's window.
 const SEND_BUFFER: usize = LARGE;
 /// Streams we had to reset because the client broke a rule on them; with one more the connection goes
@@ -66,6 +67,8 @@ pub(super) struct Driver<'a, F> {
     shared: &'a Rc<Shared>,
     pipe: Pipe,
     transport: Option<Transport>,
+    // Until when a request may come; set while there is none. Frames that ask for nothing do not move it.
+    idle_until: Cell<Option<Until>>,
     serve_stream: F,
 }
 
@@ -77,7 +80,15 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
         serve_stream: F,
     ) -> Driver<'a, F> {
         let (pipe, transport) = Pipe::new(service.local.clone());
-        Driver { service, stream, shared, pipe, transport: Some(transport), serve_stream }
+        Driver {
+            service,
+            stream,
+            shared,
+            pipe,
+            transport: Some(transport),
+            idle_until: Cell::new(None),
+            serve_stream,
+        }
     }
 
     /// Works until the connection has ended; what is left is to close it.
@@ -154,6 +165,7 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
                     Poll::Pending => return,
                     Poll::Ready(Some(Ok((request, respond)))) => {
                         self.stream.socket().set_idle(false);
+                        self.idle_until.set(None);
                         (self.serve_stream)(request, respond);
                         continue;
                     }
@@ -254,9 +266,15 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
     /// With streams open they have deadlines of their own.
     fn next_until(&self) -> Until {
         const FAR: Duration = Duration::from_secs(366 * 24 * 3600);
-        let open = self.shared.open.get() > 0;
-        let wait = if open { FAR } else { self.service.timeouts().keep_alive };
-        self.service.local.clock.after(wait)
+        let clock = &self.service.local.clock;
+        if self.shared.open.get() > 0 {
+            self.idle_until.set(None);
+            return clock.after(FAR);
+        }
+        let until = self.idle_until.get();
+        let until = until.unwrap_or_else(|| clock.after(self.service.timeouts().keep_alive));
+        self.idle_until.set(Some(until));
+        until
     }
 
     /// Sends what the protocol has written, all there is at a time; returns when the client is gone.

@@ -11,9 +11,10 @@
 //! same `plan` as a request of HTTP/1.1 and runs the same exchange; only how heads and bodies are handed over
 //! differs (`body`, `responder`).
 //!
-//! What a client can make a connection hold is bounded by 32 MiB (27 measured, `tests/it/http2_floods.rs`): request bodies up
-//! to `CONNECTION_WINDOW` (1 MiB), and for each of `STREAMS_MAX` streams (100) its state, the request behind it and one
-//! block of a response (136 KiB) that waits for the client's window; no more is read from the site server before that has
+//! What a client can make a connection hold is bounded by 64 MiB (43 measured with uploads that stand
+//! still, 13 with responses that are not read, `tests/it/http2_floods.rs`): for each of `STREAMS_MAX`
+//! streams (100) its state, `STREAM_WINDOW` (128 KiB) of its request's body and one block of it (136 KiB) on its way, and one
+//! block of a response that waits for the client's window; no more is read from the site server before that has
 //! its place there, and none waits longer than `body_idle`. What it can make us do without asking for anything is
 //! metered (`meter`), besides the crate's own defences.
 //!

@@ -32,6 +32,8 @@ use crate::upstream::Connection;
 
 /// Octets of a `Sec-WebSocket-Key` before they are encoded (RFC 6455 §4.1).
 const KEY_BYTES: usize = 16;
+/// Fields that most requests have no more of: all there may be would be 8 KiB to write for each.
+const FEW_FIELDS: usize = 32;
 const KEY_FIELD: &str = "sec-websocket-key";
 
 /// Serves one request to its end, or until the client takes it back.
@@ -78,7 +80,17 @@ fn plan(service: &Service, visitor: &Visitor, parts: &Parts, ends: bool) -> Plan
     let extra = key.as_ref().map(|key| Header { name: KEY_FIELD, value: key.as_bytes() });
     let fields = parts.headers.iter().filter(|(name, _)| !(websocket && *name == KEY_FIELD));
     let fields = fields.map(|(name, value)| Header { name: name.as_str(), value: value.as_bytes() });
-    let mut slots = [EMPTY_HEADER; HEADERS_CEILING];
+    let (mut few, mut many);
+    let slots: &mut [Header<'_>] = match parts.headers.len() < FEW_FIELDS {
+        true => {
+            few = [EMPTY_HEADER; FEW_FIELDS];
+            &mut few
+        }
+        false => {
+            many = [EMPTY_HEADER; HEADERS_CEILING];
+            &mut many
+        }
+    };
     let mut count = 0;
     for field in fields.chain(extra) {
         match slots.get_mut(count) {

@@ -3,7 +3,8 @@
 
 use std::future::Future;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Response, request};
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::http2::read_body;
@@ -26,9 +28,14 @@ pub struct Call {
 }
 
 pub struct Http2Upstream {
-    address: SocketAddr,
+    url: String,
     shared: Arc<Shared>,
+    // Makes accept return.
+    wake: Box<dyn Fn() + Send + Sync>,
 }
+
+trait Socket: io::Read + io::Write + Send {}
+impl<S: io::Read + io::Write + Send> Socket for S {}
 
 #[derive(Default)]
 struct Shared {
@@ -57,14 +64,50 @@ impl Http2Upstream {
         work: impl Fn(Call) -> F + Send + Sync + 'static,
     ) -> Http2Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let upstream = Http2Upstream {
-            address: listener.local_addr().expect("bound"),
-            shared: Arc::new(Shared::default()),
+        let address = listener.local_addr().expect("bound");
+        let accept = move || {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            io::Result::Ok(Box::new(stream) as Box<dyn Socket>)
         };
+        let wake = move || drop(TcpStream::connect_timeout(&address, super::PATIENCE));
+        Http2Upstream::start(format!("h2://{address}"), accept, Box::new(wake), builder, work)
+    }
+
+    /// The same on a unix socket.
+    pub fn on_unix<F: Future<Output = ()> + 'static>(
+        work: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Http2Upstream {
+        let directory = TempDir::with_prefix("portcullis-it-").expect("a temporary directory");
+        let path = directory.path().join("site.sock");
+        let listener = UnixListener::bind(&path).expect("a path of our own");
+        let accept = move || {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            io::Result::Ok(Box::new(stream) as Box<dyn Socket>)
+        };
+        let url = format!("h2+unix:{}", path.display());
+        let wake = move || {
+            drop(UnixStream::connect(&path));
+            // It goes with this.
+            let _ = &directory;
+        };
+        Http2Upstream::start(url, accept, Box::new(wake), Builder::new(), work)
+    }
+
+    fn start<F: Future<Output = ()> + 'static>(
+        url: String,
+        accept: impl Fn() -> io::Result<Box<dyn Socket>> + Send + 'static,
+        wake: Box<dyn Fn() + Send + Sync>,
+        builder: Builder,
+        work: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Http2Upstream {
+        let upstream = Http2Upstream { url, shared: Arc::new(Shared::default()), wake };
         let shared = upstream.shared.clone();
         let work: Arc<Work> = Arc::new(move |call| Box::pin(work(call)));
         std::thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
+            while let Ok(stream) = accept() {
                 if shared.stopping.load(Ordering::SeqCst) {
                     return;
                 }
@@ -82,7 +125,7 @@ impl Http2Upstream {
 
     /// As `upstream` in a configuration names it.
     pub fn url(&self) -> String {
-        format!("h2://{}", self.address)
+        self.url.clone()
     }
 
     /// One site for any name.
@@ -120,13 +163,11 @@ impl Drop for Http2Upstream {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // Accept wakes up and sees that it is over.
-        drop(TcpStream::connect_timeout(&self.address, super::PATIENCE));
+        (self.wake)();
     }
 }
 
-fn serve(stream: TcpStream, number: usize, builder: &Builder, shared: &Shared, work: &Work) {
-    stream.set_nonblocking(true).expect("a socket");
-    stream.set_nodelay(true).expect("a socket");
+fn serve(stream: Box<dyn Socket>, number: usize, builder: &Builder, shared: &Shared, work: &Work) {
     let mut context = Context::from_waker(Waker::noop());
     let mut handshake = Box::pin(builder.handshake::<_, Bytes>(Io(stream)));
     let mut connection: Option<Connection<Io, Bytes>> = None;
@@ -178,7 +219,7 @@ impl Call {
     }
 }
 
-struct Io(TcpStream);
+struct Io(Box<dyn Socket>);
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
