@@ -109,6 +109,7 @@ counters! {
     generation: "Number of the configuration that serves, counted from 1.",
     connections_accepted: "Connections accepted from clients.",
     connections_open: "Connections of clients open now.",
+    connections_idle_closed: "Connections closed because no request came within keep_alive.",
     connections_panicked: "Connections ended by a defect of ours.",
     accepts_paused: "Times accepting paused because descriptors or connections ran out.",
     handshakes_full: "TLS handshakes completed without resumption.",

@@ -1,6 +1,6 @@
 //! `/metrics`: the text Prometheus reads.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use super::gather::Gathered;
@@ -53,6 +53,7 @@ pub(super) fn of(view: &View) -> String {
     text.histogram(&f::CONNECT, &[], &gathered.connect);
     text.family(&f::FIRST_BYTE);
     text.histogram(&f::FIRST_BYTE, &[], &gathered.first_byte);
+    lookups(&mut text, &generation);
     if let Sessions::Cache { cache, .. } = &generation.sessions {
         let statistics = cache.statistics();
         text.one(&f::SESSIONS, &[], statistics.size as f64);
@@ -74,6 +75,21 @@ pub(super) fn of(view: &View) -> String {
     text.one(&f::PROCESS_FDS_MAX, &[], process.descriptors_max as f64);
     text.one(&f::PROCESS_START, &[], view.started);
     text.0.into_text()
+}
+
+fn lookups(text: &mut Text, generation: &Generation) {
+    // One server may be there twice, spoken to in two ways.
+    let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for endpoint in generation.endpoints.iter().filter(|endpoint| endpoint.key.is_named()) {
+        let (found, failed) = endpoint.state.lookups();
+        let sum = sums.entry(endpoint.to_string()).or_default();
+        *sum = (sum.0 + found, sum.1 + failed);
+    }
+    text.family(&f::LOOKUPS);
+    for (upstream, (found, failed)) in &sums {
+        text.sample(&f::LOOKUPS, &[upstream, "ok"], *found as f64);
+        text.sample(&f::LOOKUPS, &[upstream, "failed"], *failed as f64);
+    }
 }
 
 fn orders(text: &mut Text, orders: &Orders) {

@@ -7,6 +7,7 @@ pub(super) mod decider;
 mod json;
 pub(super) mod lines;
 pub(super) mod object;
+mod servers;
 mod text;
 pub(super) mod url;
 mod words;

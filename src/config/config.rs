@@ -311,6 +311,9 @@ pub struct Limits {
     pub response_head_bytes_max: usize,
     /// Fields of a response's header section; more is answered 502.
     pub response_headers_max: usize,
+    /// Octets a second that a client must send of a body or take of a response, while it is waited for; 0: any. Slower
+    /// is answered 408, or cut.
+    pub body_rate_min: u64,
     /// Downstream connections open at a time in the whole process; accept waits at the bound.
     pub connections_max: usize,
     /// Of those, from one client address; `None`: no limit. More are closed at once.

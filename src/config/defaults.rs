@@ -91,6 +91,9 @@ pub const REQUEST_BODY_BYTES: Bounded<u64> = Bounded { default: GIB, least: 0, m
 pub const RESPONSE_HEAD_BYTES: Bounded<u64> = Bounded { default: 32 * KIB, least: KIB, most: MIB };
 /// Fields of a response's header section. Above it 502.
 pub const RESPONSE_HEADERS: Bounded<u64> = Bounded { default: 100, least: 10, most: 256 };
+/// Octets a second that a client sends of a body or takes of a response while it is waited for; `body_idle` can be
+/// saved up. A modem of 1995 has ten times that; who trickles to hold a connection has less. Slower: 408, or cut.
+pub const BODY_RATE: Bounded<u64> = Bounded { default: 256, least: 0, most: MIB };
 /// Connections of one client address; off, since one address may be a whole office. More are closed at once.
 pub const CONNECTIONS_PER_ADDRESS: Bounded<u64> = Bounded { default: 100, least: 1, most: 65_535 };
 /// Requests of one client address in a second; off, for the same reason. More are answered 429.

@@ -51,6 +51,8 @@ pub struct EndpointState {
     // Counts changes of the addresses.
     version: AtomicU64,
     health: AtomicU8,
+    lookups: AtomicU64,
+    lookups_failed: AtomicU64,
 }
 
 /// What active checks say.
@@ -91,6 +93,17 @@ impl EndpointState {
         !same
     }
 
+    /// Its name was looked up again; `false`: in vain.
+    pub fn looked_up(&self, found: bool) {
+        let counter = if found { &self.lookups } else { &self.lookups_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lookups of its name, since it was first there: those that found addresses, and those in vain.
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.lookups.load(Ordering::Relaxed), self.lookups_failed.load(Ordering::Relaxed))
+    }
+
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
             1 => Health::Up,
@@ -110,6 +123,15 @@ impl EndpointState {
 }
 
 impl EndpointKey {
+    /// Whether it is known by a name, which is looked up.
+    pub fn is_named(&self) -> bool {
+        matches!(
+            &self.upstream,
+            Upstream::Tcp { host: UpstreamHost::Name(_), .. }
+                | Upstream::Tls { host: UpstreamHost::Name(_), .. }
+        )
+    }
+
     /// The authority that requests to it would name, as `127.0.0.1:8000`; `None`: a unix socket has none.
     pub fn authority(&self) -> Option<String> {
         match &self.upstream {

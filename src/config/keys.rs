@@ -158,6 +158,7 @@ pub(super) static LIMITS: Keys = Keys {
         key("request_body_bytes", Shown::Size(&defaults::REQUEST_BODY_BYTES)),
         key("response_head_bytes", Shown::Size(&defaults::RESPONSE_HEAD_BYTES)),
         key("response_headers", Shown::Count(&defaults::RESPONSE_HEADERS)),
+        key("body_rate", Shown::Size(&defaults::BODY_RATE)),
         key("connections", Shown::Count(&defaults::CONNECTIONS)),
         key("connections_per_address", Shown::Absent("no limit")),
         key("requests_per_address", Shown::Absent("no limit")),

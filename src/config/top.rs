@@ -61,6 +61,7 @@ impl Reader<'_> {
             ))
             .unwrap_or(usize::MAX),
             response_headers_max: self.usize(section, "response_headers", &defaults::RESPONSE_HEADERS),
+            body_rate_min: self.size(section, "body_rate", &defaults::BODY_RATE),
             connections_max: self.usize(section, "connections", &defaults::CONNECTIONS),
             connections_per_address: self
                 .count_if_written(section, "connections_per_address", &defaults::CONNECTIONS_PER_ADDRESS)

@@ -202,6 +202,16 @@ fn is_authority(text: &str) -> bool {
 }
 
 impl SiteUpstream {
+    /// What its connections begin with, as it is written.
+    #[must_use]
+    pub fn header(&self) -> ProxyProtocol {
+        match self.proxy_protocol {
+            None => ProxyProtocol::Off,
+            Some(Version::V1) => ProxyProtocol::V1,
+            Some(Version::V2) => ProxyProtocol::V2,
+        }
+    }
+
     /// The name its certificate must cover, as it is written; a unix socket has none.
     #[must_use]
     pub fn tls_name(&self) -> Option<String> {

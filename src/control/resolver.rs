@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::upstreams::resolve;
-use crate::config::{Endpoint, Generation, Upstream, UpstreamHost};
+use crate::config::{Endpoint, Generation};
 
 /// Lookups at a time: one that hangs holds up a few others, not all.
 const AT_ONCE: usize = 8;
@@ -35,14 +35,8 @@ impl Resolver {
     /// # Errors
     /// When no thread can be started.
     pub(super) fn watch(&mut self, generation: &Generation) -> io::Result<()> {
-        let named = |endpoint: &&Arc<Endpoint>| {
-            matches!(
-                &endpoint.key.upstream,
-                Upstream::Tcp { host: UpstreamHost::Name(_), .. }
-                    | Upstream::Tls { host: UpstreamHost::Name(_), .. }
-            )
-        };
-        let endpoints: Vec<_> = generation.endpoints.iter().filter(named).cloned().collect();
+        let named = generation.endpoints.iter().filter(|endpoint| endpoint.key.is_named());
+        let endpoints: Vec<_> = named.cloned().collect();
         let is_idle = endpoints.is_empty();
         let interval = generation.config.upstream_pool.resolve_interval;
         let (watched, changed) = &*self.shared;
@@ -81,9 +75,12 @@ fn run((watched, changed): &(Mutex<Watched>, Condvar)) {
             });
             for (endpoint, result) in some.iter().zip(results) {
                 let name = endpoint.to_string();
+                endpoint.state.looked_up(matches!(result, Ok(Ok(_))));
                 match result {
                     Ok(Ok(addresses)) => {
-                        failing.remove(&name);
+                        if failing.remove(&name) {
+                            tracing::info!(upstream = name, "a lookup succeeds again");
+                        }
                         let shown = format!("{addresses:?}");
                         if endpoint.state.set_addresses(addresses) {
                             tracing::info!(upstream = name, addresses = shown, "a site server has moved");
@@ -94,7 +91,8 @@ fn run((watched, changed): &(Mutex<Watched>, Condvar)) {
                     Ok(Err(error)) => {
                         // Once, until it works again.
                         if failing.insert(name.clone()) {
-                            tracing::warn!(upstream = name, %error, "a lookup failed: the addresses before stay");
+                            let reason = "lookup_failed";
+                            tracing::warn!(upstream = name, reason, %error, "a lookup failed: the addresses before stay");
                         }
                     }
                 }

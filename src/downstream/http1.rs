@@ -50,7 +50,10 @@ pub(super) async fn serve(service: &Service, stream: &Stream, visitor: Visitor) 
         let waited = stream.idle(service.local.clock.after(patience)).await;
         let next = match waited {
             Ok(()) => futures.place(|| busy(service, stream, &visitor, &mut input)).await,
-            Err(_) => Next::Goodbye,
+            Err(error) => {
+                service.idle_ended(&error);
+                Next::Goodbye
+            }
         };
         match next {
             Next::Request => input = Buffer::default(),
@@ -163,13 +166,17 @@ async fn answer(service: &Service, stream: &Stream, mut answer: Answer, input: &
     if sent.is_err() {
         return Next::Close;
     }
+    let mut pace = service.pace();
     while answer.skip > 0 {
         if input.is_empty() {
             if !input.has_block() {
                 *input = service.local.buffers.small();
             }
-            if !matches!(stream.fill(input, until()).await, Ok(1..)) {
-                return Next::Close;
+            let clock = &service.local.clock;
+            let (since_ms, late) = (clock.now_ms(), clock.after(pace.allows(0)));
+            match stream.fill(input, until().min(late)).await {
+                Ok(count @ 1..) => pace.moved(clock.now_ms() - since_ms, count),
+                _ => return Next::Close,
             }
         }
         let skipped = input.len().min(usize::try_from(answer.skip).unwrap_or(usize::MAX));
@@ -199,6 +206,7 @@ async fn forward(
         reuse: if service.is_draining() { Reuse::Close } else { forward.reuse },
         body: BodyEnd::None,
         idle,
+        pace: service.pace(),
     };
     let exchange = Exchange {
         servers: serving.servers(forward.site),
@@ -221,6 +229,7 @@ async fn forward(
         reader,
         remaining: forward.remaining,
         idle,
+        pace: service.pace(),
     });
     let ended = service.proxy.exchange(&exchange, forward.request, body.as_mut(), &mut responder).await;
     match ended {
@@ -255,8 +264,9 @@ async fn forward(
         }
         Ended::Cut(cut) => {
             record.end(service, Some(cut.reason()));
-            if cut == Cut::Upstream {
-                // Half a response must not look whole (RFC 9112 §8).
+            if cut != Cut::Downstream {
+                // Half a response must not look whole (RFC 9112 §8); and what a slow client has not taken is not kept for it
+                // in the kernel.
                 stream.socket().reset_on_close();
             }
             Next::Close

@@ -159,7 +159,8 @@ pub(super) fn decide(
         Action::Refuse(refusal) => {
             // A handshake that counts no more is one for every request: the client must begin with a new one.
             let outdated = handshake.is_some_and(|handshake| handshake.site.is_none());
-            let reuse = if outdated { Reuse::Close } else { head.reuse };
+            // Nor does one go on whose client names hosts or targets that can be read in several ways.
+            let reuse = if outdated || refusal.status() == 400 { Reuse::Close } else { head.reuse };
             let why = (refusal.status(), refusal.reason());
             // Refused by what the handshake was: it is not this site's to say.
             let hsts = hsts.filter(|_| refusal.status() == 400);

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::http1::{BadBody, BodyReader};
+use crate::limits::Pace;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local, Stream};
 use crate::proxy::{BodyFailure, BodyRead, RequestBody};
@@ -18,18 +19,23 @@ pub(super) struct Http1Body<'a> {
     /// Octets still to come of a body of known length.
     pub(super) remaining: Option<u64>,
     pub(super) idle: Duration,
+    pub(super) pace: Pace,
 }
 
 impl RequestBody for Http1Body<'_> {
-    async fn read(&mut self, into: &mut Buffer) -> Result<BodyRead, BodyFailure> {
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure> {
         loop {
             let before = into.len();
             if self.input.is_empty() {
-                let until = self.local.clock.after(self.idle);
-                match self.stream.fill(into, until).await {
-                    Ok(1..) => {}
+                let patience = if converses { self.idle } else { self.pace.allows(0).min(self.idle) };
+                let since_ms = self.local.clock.now_ms();
+                match self.stream.fill(into, self.local.clock.after(patience)).await {
+                    Ok(count @ 1..) => self.pace.moved(self.local.clock.now_ms() - since_ms, count),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                        return Err(BodyFailure::TimedOut);
+                        return Err(match patience < self.idle {
+                            true => BodyFailure::TooSlow,
+                            false => BodyFailure::TimedOut,
+                        });
                     }
                     Ok(0) | Err(_) => return Err(BodyFailure::Gone),
                 }

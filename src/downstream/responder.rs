@@ -9,6 +9,7 @@ use super::service::Service;
 use crate::config::ServedSite;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{ResponseHead, write_response};
+use crate::limits::Pace;
 use crate::net::{Buffer, Stream};
 use crate::proxy::{Responder, frame_chunk};
 
@@ -24,6 +25,7 @@ pub(super) struct Http1Responder<'a> {
     /// How the body ends for the client; settled with the head.
     pub(super) body: BodyEnd,
     pub(super) idle: Duration,
+    pub(super) pace: Pace,
 }
 
 impl Responder for Http1Responder<'_> {
@@ -49,12 +51,18 @@ impl Responder for Http1Responder<'_> {
     }
 
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()> {
-        let until = || self.service.local.clock.after(self.idle);
-        if last && self.reuse == Reuse::Close {
+        let (clock, octets) = (&self.service.local.clock, bytes.len());
+        let (since_ms, late) = (clock.now_ms(), clock.after(self.pace.allows(octets)));
+        let until = || clock.after(self.idle).min(late);
+        let sent = if last && self.reuse == Reuse::Close {
             self.stream.send_last(bytes, until).await
         } else {
             self.stream.send(bytes, until).await
-        }
+        };
+        self.pace.moved(clock.now_ms() - since_ms, octets);
+        // A request beside its response may be silent for as long as the response is not.
+        self.stream.socket().extend_read(clock.after(self.idle));
+        sent
     }
 
     async fn gone(&self) {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use super::{LiveSettings, Visitor};
 use super::{handshake, http1, http2, proxy_header};
 use crate::config::{Generation, Timeouts};
 use crate::http::Scheme;
-use crate::limits::Counted;
+use crate::limits::{Counted, Pace};
 use crate::metrics::Counters;
 use crate::net::{Local, Mail, Socket, Stream};
 use crate::proxy::Proxy;
@@ -48,6 +49,8 @@ pub struct Service {
     open: Rc<Cell<usize>>,
     workers: usize,
     draining: Cell<bool>,
+    // When a pause in accepting is told of again.
+    pause_told_ms: Cell<u64>,
 }
 
 /// Expired sessions removed in one tick at most: a cache full of them is empty in seconds, and no tick
@@ -85,6 +88,7 @@ impl Service {
             open: Rc::default(),
             workers,
             draining: Cell::new(false),
+            pause_told_ms: Cell::new(0),
             counters,
         }
     }
@@ -105,6 +109,12 @@ impl Service {
 
     pub(super) fn timeouts(&self) -> Timeouts {
         self.serving.borrow().generation.config.timeouts
+    }
+
+    /// The patience with a client that there is at the beginning of a body.
+    pub(super) fn pace(&self) -> Pace {
+        let config = &self.serving.borrow().generation.config;
+        Pace::new(config.limits.body_rate_min, config.timeouts.body_idle)
     }
 
     /// Whether accepting must wait until a connection ends.
@@ -143,6 +153,25 @@ impl Service {
     /// Ends the connections that wait for a request.
     pub fn expire_idle(&self) {
         self.local.expire_idle();
+    }
+
+    /// The wait for a request has ended without one.
+    pub(super) fn idle_ended(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut && !self.is_draining() {
+            self.counters.connections_idle_closed.add(1);
+            tracing::debug!(reason = "keep_alive", "a connection without a request is closed");
+        }
+    }
+
+    /// Accepting waits. An operator is told of the first time in a minute.
+    pub fn accept_paused(&self, reason: &'static str) {
+        self.counters.accepts_paused.add(1);
+        let now = self.local.clock.now_ms();
+        if now >= self.pause_told_ms.get() {
+            self.pause_told_ms.set(now + 60_000);
+            let open = self.open.get();
+            tracing::warn!(reason, worker = self.worker, open, "accepting pauses until connections end");
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {

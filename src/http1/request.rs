@@ -44,7 +44,8 @@ pub struct RequestHead<'h, 'b> {
     pub reuse: Reuse,
     /// The client waits for 100 (Continue) before it sends the body (RFC 9110 §10.1.1); there is a body.
     pub expects_continue: bool,
-    /// What `Upgrade` asks for, when `Connection` says so, too; never `h2c`, which we do not pass on.
+    /// What `Upgrade` asks for, when `Connection` says so, too; never `h2c`, which we do not pass on. Nor beside a body:
+    /// whether the bytes after a 101 are its rest or the other protocol would be for each reader to guess.
     pub upgrade: Option<&'b [u8]>,
     /// `TE: trailers`: the client reads trailers of the response.
     pub accepts_trailers: bool,
@@ -172,7 +173,7 @@ pub fn parse_scanned_request<'h, 'b>(
         body,
         reuse: if keep { Reuse::Keep } else { Reuse::Close },
         expects_continue: fields.expects_continue && at_least_11 && !body.is_empty(),
-        upgrade: fields.upgrade.filter(|_| at_least_11 && fields.connection.upgrade),
+        upgrade: fields.upgrade.filter(|_| at_least_11 && fields.connection.upgrade && body.is_empty()),
         accepts_trailers: fields.accepts_trailers && at_least_11,
         head_bytes: span.end,
         ambiguous_names: fields.ambiguous_names,

@@ -27,6 +27,12 @@ impl<'b> Fields<'b> {
         let mut fields = Self::default();
         let mut upgrades = 0;
         for &Header { name, value } in headers {
+            // RFC 9113 §8.2.1; in HTTP/1.1 the reader has taken it off.
+            if raw.is_none()
+                && matches!((value.first(), value.last()), (Some(b' ' | b'\t'), _) | (_, Some(b' ' | b'\t')))
+            {
+                return Err(BadRequest::Http2Field);
+            }
             match FieldName::of(name.as_bytes()) {
                 FieldName::Other => fields.ambiguous_names += usize::from(!is_plain_name(name.as_bytes())),
                 FieldName::Via => fields.own_hops = fields.own_hops.saturating_add(own_hops(value)),

@@ -502,6 +502,8 @@ fn an_upgrade_counts_when_connection_says_so() {
         "Connection: Upgrade\r\nUpgrade: TLS/1.0",
         "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c",
         "Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked",
     ] {
         assert_eq!(upgrade(fields), None, "{fields}");
     }
@@ -586,6 +588,9 @@ fn http2_requests_are_judged_by_the_same_rules() {
         ("GET", "a", "/", &[("connection", "close")], true, BadRequest::Http2Field),
         ("GET", "a", "/", &[("transfer-encoding", "chunked")], false, BadRequest::Http2Field),
         ("GET", "a", "/", &[("upgrade", "websocket")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", " y")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", "y\t")], true, BadRequest::Http2Field),
+        ("GET", "a", "/", &[("x", " ")], true, BadRequest::Http2Field),
         ("GET", "a", "/", &[("te", "gzip")], true, BadRequest::Http2Field),
     ] {
         assert_eq!(

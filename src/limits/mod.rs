@@ -1,4 +1,5 @@
-//! Room: how much one client address may ask of us at a time: connections, and requests a second.
+//! Room: how much one client address may ask of us at a time: connections, and requests a second; and how slow a client may
+//! be ([`Pace`]).
 //!
 //! One client's connections are spread over the workers by the kernel, so that a limit kept by each worker would be
 //! more or less than what was written, as chance has it. So both tables are shared by all workers, and locked by
@@ -20,6 +21,7 @@
 //! make all workers wait for.
 
 mod connections;
+mod pace;
 mod requests;
 
 use std::hash::BuildHasher as _;
@@ -31,6 +33,7 @@ use foldhash::quality::RandomState;
 
 use connections::Connections;
 pub use connections::Counted;
+pub use pace::Pace;
 pub use requests::Rate;
 use requests::Requests;
 

@@ -31,6 +31,7 @@ families! {
     HANDSHAKE_FAILURES = Counter "portcullis_handshake_failures_total" ["reason"] "TLS handshakes that were not completed, by reason.";
     CONNECT = Histogram "portcullis_upstream_connect_duration_seconds" [] "How long it took to connect to site servers; kept connections are not in it.";
     FIRST_BYTE = Histogram "portcullis_upstream_first_byte_duration_seconds" [] "From having a connection to a site server to the first byte of its answer.";
+    LOOKUPS = Counter "portcullis_upstream_lookups_total" ["upstream", "result"] "Times the name of a site server was looked up again: addresses were found (ok), or none (failed) and those before stay.";
     SESSIONS = Gauge "portcullis_session_cache_sessions" [] "TLS sessions in the cache.";
     SESSIONS_MAX = Gauge "portcullis_session_cache_sessions_max" [] "TLS sessions the cache may hold.";
     SESSION_BYTES = Gauge "portcullis_session_cache_bytes" [] "Memory the sessions take, estimated.";

@@ -18,6 +18,8 @@ const DATE_BYTES: usize = 29;
 pub struct Clock {
     began: Instant,
     now_ms: Cell<u64>,
+    // How far it was moved on by hand.
+    ahead_ms: Cell<u64>,
     // Unix time at the beginning, as it was known at the last tick: the wall clock may be set.
     began_unix_ms: Cell<u64>,
     // The wall second that `date` shows.
@@ -30,6 +32,7 @@ impl Clock {
         let clock = Clock {
             began: Instant::now(),
             now_ms: Cell::new(0),
+            ahead_ms: Cell::new(0),
             began_unix_ms: Cell::new(0),
             date_of: Cell::new(0),
             date: RefCell::new([b' '; DATE_BYTES]),
@@ -40,7 +43,7 @@ impl Clock {
 
     /// Reads the system's clocks; called once a [`TICK`](super::TICK).
     pub fn tick(&self) {
-        self.now_ms.set(self.began.elapsed().as_millis() as u64);
+        self.now_ms.set(self.began.elapsed().as_millis() as u64 + self.ahead_ms.get());
         let wall = SystemTime::now();
         let unix = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.began_unix_ms.set((unix.as_millis() as u64).saturating_sub(self.now_ms.get()));
@@ -49,6 +52,11 @@ impl Clock {
             let mut date = self.date.borrow_mut();
             write!(&mut date[..], "{}", httpdate::HttpDate::from(wall)).expect("as long as every date");
         }
+    }
+
+    /// From the next tick on it is so much later than it is: for tests, which have no time to wait.
+    pub fn advance(&self, by: Duration) {
+        self.ahead_ms.set(self.ahead_ms.get() + by.as_millis() as u64);
     }
 
     /// Milliseconds since the worker began, at most a tick old.

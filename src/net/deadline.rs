@@ -132,7 +132,8 @@ impl Deadlines {
     fn visit(&self, ticket: Ticket, tick: u64, now: u64) {
         let mut entries = self.entries.borrow_mut();
         let entry = &mut entries[ticket.entry as usize];
-        if entry.generation != ticket.generation || entry.scheduled != tick {
+        // After a long pause a ticket is met in its slot's next round, later than it was written for.
+        if entry.generation != ticket.generation || entry.scheduled > tick {
             return;
         }
         let now_ms = self.clock.now_ms();
@@ -305,6 +306,34 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(!quiet.expired(Half::Read));
+    }
+
+    /// A worker that was stopped for longer than the wheel goes round has lost no deadline.
+    #[test]
+    fn deadlines_outlast_a_long_pause() {
+        for pause in [0, 1, 5, 6, 7, 10, 60, 3600] {
+            let clock = Rc::new(Clock::new());
+            let deadlines = Deadlines::new(clock.clone());
+            let (ours, _peer) = UnixStream::pair().unwrap();
+            let deadline = deadlines.watch(ours.as_raw_fd());
+            let step = |by: Duration| {
+                clock.advance(by);
+                clock.tick();
+                deadlines.tick();
+            };
+            step(Duration::from_secs(pause));
+            deadline.set(Half::Read, clock.after(Duration::from_secs(20)));
+            step(Duration::from_secs(pause));
+            deadline.set(Half::Read, clock.after(Duration::from_secs(20)));
+            for _ in 0..190 {
+                step(Duration::from_millis(100));
+                assert!(!deadline.expired(Half::Read), "after a pause of {pause} s");
+            }
+            for _ in 0..15 {
+                step(Duration::from_millis(100));
+            }
+            assert!(deadline.expired(Half::Read), "after a pause of {pause} s");
+        }
     }
 
     #[test]

@@ -128,9 +128,9 @@ impl Proxy {
                     if let Some(Broken::Reset(code)) = connection.stream.broken() {
                         exchange.account.reset.set(Some(code));
                     }
-                    match cut {
-                        Cut::Upstream => self.counters.upstream_failures.add(1),
-                        Cut::Downstream => self.counters.requests_abandoned.add(1),
+                    match cut.is_upstream() {
+                        true => self.counters.upstream_failures.add(1),
+                        false => self.counters.requests_abandoned.add(1),
                     }
                     return Ended::Cut(cut);
                 }
@@ -204,8 +204,10 @@ impl Proxy {
     }
 
     fn failed(&self, failure: Failure) -> Ended {
-        if failure.is_upstream() {
-            self.counters.upstream_failures.add(1);
+        match failure {
+            Failure::BodyTimedOut | Failure::BodyTooSlow => self.counters.requests_timed_out.add(1),
+            _ if failure.is_upstream() => self.counters.upstream_failures.add(1),
+            _ => {}
         }
         Ended::Unanswered(failure)
     }
@@ -395,6 +397,7 @@ fn body_failed(failure: BodyFailure, answered: bool) -> Stopped {
         _ if answered => Stopped::Cut(Cut::Downstream),
         BodyFailure::Gone => Stopped::Cut(Cut::Downstream),
         BodyFailure::TimedOut => Stopped::Unanswered(Failure::BodyTimedOut),
+        BodyFailure::TooSlow => Stopped::Unanswered(Failure::BodyTooSlow),
         BodyFailure::TooLarge => Stopped::Unanswered(Failure::BodyTooLarge),
         BodyFailure::Malformed => Stopped::Unanswered(Failure::BodyMalformed),
     }

@@ -35,11 +35,12 @@ pub use upload::{append_chunk, frame_chunk};
 /// Where the octets of a request body come from.
 #[expect(async_fn_in_trait, reason = "implemented and used on one thread: nothing is `Send` here")]
 pub trait RequestBody {
-    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`.
+    /// Appends octets of the body, after transfer decoding; at least one unless it returns `End`. `converses`: the
+    /// body is one side of a conversation, which may be as slow as it likes.
     ///
     /// # Errors
     /// Why the rest of the body will not come.
-    async fn read(&mut self, into: &mut Buffer) -> Result<BodyRead, BodyFailure>;
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure>;
 
     /// Octets that are still to come, when that is known.
     fn remaining(&self) -> Option<u64>;
@@ -66,6 +67,8 @@ pub enum BodyFailure {
     /// The client has gone.
     Gone,
     TimedOut,
+    /// It comes more slowly than a client may be.
+    TooSlow,
     /// Larger than the site allows.
     TooLarge,
     /// Its framing is broken.
@@ -78,7 +81,8 @@ pub trait Responder {
     /// Writes an interim (1xx) response head, or nothing when the client cannot take one.
     fn write_interim(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>);
 
-    /// Writes the final response head. From here on the response is this one.
+    /// Writes the final response head. Once something is sent the response is this one; before, its body may turn out to
+    /// be none, and another server be asked.
     fn write_head(&mut self, head: &ResponseHead<'_, '_>, out: &mut Vec<u8>);
 
     /// Puts what frames this part of the body around it. `end`: nothing more follows but these trailers.
@@ -87,7 +91,7 @@ pub trait Responder {
     /// Sends all of it and leaves the buffer empty. `last`: the response ends here.
     ///
     /// # Errors
-    /// Those of the client's connection: it is of no more use.
+    /// Those of the client's connection: it is of no more use. `TimedOut`: it took too little for too long.
     async fn send(&mut self, bytes: &mut Buffer, last: bool) -> io::Result<()>;
 
     /// Ends when the client has gone, so that nobody waits for the response any more; asked only when the whole request
@@ -133,6 +137,7 @@ pub enum Failure {
     /// The client asks for another protocol, and the site server is spoken to in HTTP/2.
     NoUpgrade,
     BodyTimedOut,
+    BodyTooSlow,
     BodyTooLarge,
     BodyMalformed,
 }
@@ -149,7 +154,7 @@ impl Failure {
             | Failure::NoUpgrade => 502,
             Failure::AllDown | Failure::Refused => 503,
             Failure::ConnectTimedOut | Failure::ResponseTimedOut => 504,
-            Failure::BodyTimedOut => 408,
+            Failure::BodyTimedOut | Failure::BodyTooSlow => 408,
             Failure::BodyTooLarge => 413,
             Failure::BodyMalformed => 400,
         }
@@ -169,6 +174,7 @@ impl Failure {
             Failure::Reset => "upstream_reset",
             Failure::NoUpgrade => "upstream_no_upgrade",
             Failure::BodyTimedOut => "body_timed_out",
+            Failure::BodyTooSlow => "body_too_slow",
             Failure::BodyTooLarge => "body_too_large",
             Failure::BodyMalformed => "body_malformed",
         }
@@ -184,15 +190,26 @@ impl Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     Downstream,
+    /// The client took too little of it for too long.
+    TooSlow,
     Upstream,
+    /// The site server sent nothing of it for too long.
+    Stalled,
 }
 
 impl Cut {
+    /// Whether the site server is to blame.
+    pub fn is_upstream(self) -> bool {
+        matches!(self, Cut::Upstream | Cut::Stalled)
+    }
+
     /// One word for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             Cut::Downstream => "client_gone",
+            Cut::TooSlow => "client_too_slow",
             Cut::Upstream => "upstream_cut",
+            Cut::Stalled => "upstream_stalled",
         }
     }
 }

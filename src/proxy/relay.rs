@@ -114,7 +114,7 @@ impl Proxy {
                 self.counters.bytes_sent.add(buffer.len() as u64);
                 add(&exchange.account.response_bytes, buffer.len());
                 let sent = responder.send(&mut buffer, part.end).await;
-                sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+                sent.map_err(|error| not_taken(&error))?;
             }
             if part.end {
                 let reuse = if part.leftover { Reuse::Close } else { begun.reuse };
@@ -142,7 +142,10 @@ impl Proxy {
         state: &RelayState,
         buffer: &mut Buffer,
     ) -> Result<usize, Stopped> {
-        let cut = |_| Stopped::Cut(Cut::Upstream);
+        let cut = |error: io::Error| {
+            let stalled = error.kind() == io::ErrorKind::TimedOut;
+            Stopped::Cut(if stalled { Cut::Stalled } else { Cut::Upstream })
+        };
         loop {
             *buffer = Buffer::default();
             let until = self.local.clock.after(self.limits().body_idle);
@@ -226,7 +229,7 @@ impl Proxy {
                         }
                         if !bytes.is_empty() {
                             let sent = responder.send(&mut bytes, false).await;
-                            sent.map_err(|_| Stopped::Cut(Cut::Downstream))?;
+                            sent.map_err(|error| not_taken(&error))?;
                         }
                     }
                 }
@@ -303,7 +306,7 @@ impl Proxy {
                     let mut pause = pin!(self.local.sleep(GATHER_PAUSE));
                     match first(ready.as_mut(), pause.as_mut()).await {
                         First::Left(Ok(())) => continue,
-                        First::Left(Err(_)) => return Err(Stopped::Cut(Cut::Upstream)),
+                        First::Left(Err(_)) => return Err(Stopped::Unanswered(Failure::ClosedEarly)),
                         First::Right(()) => {
                             // Given up, it could not take its deadline back.
                             upstream.extend_read(Until::NEVER);
@@ -340,6 +343,11 @@ impl Proxy {
             *buffer = large;
         }
     }
+}
+
+/// Why the client took no more.
+fn not_taken(error: &io::Error) -> Stopped {
+    Stopped::Cut(if error.kind() == io::ErrorKind::TimedOut { Cut::TooSlow } else { Cut::Downstream })
 }
 
 /// Decodes what was received into body octets and frames them for the client; `None`: broken framing.

@@ -93,7 +93,9 @@ pub(super) async fn upload<B: RequestBody>(
             body.remaining().is_some_and(|left| left <= (SMALL - CHUNK_HEAD_BYTES_MAX - TAILROOM) as u64);
         let mut buffer = if small { local.buffers.small() } else { local.buffers.large() };
         buffer.reset(CHUNK_HEAD_BYTES_MAX, TAILROOM);
-        let read = match body.read(&mut buffer).await {
+        // Calls of gRPC, most of all: they may say little before they are answered.
+        let converses = state.answered.get() || matches!(upstream, Channel::Shared(_));
+        let read = match body.read(&mut buffer, converses).await {
             Ok(read) => read,
             Err(BodyFailure::TimedOut)
                 if state.answered.get()

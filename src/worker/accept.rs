@@ -107,7 +107,7 @@ async fn accept_loop(listener: Rc<Open>, service: Rc<Service>, stop: Stop) {
 async fn accept_until_stopped(listener: &Open, service: &Rc<Service>, stop: &Stop) {
     while !stop.is_asked() {
         if service.is_full() {
-            service.counters.accepts_paused.add(1);
+            service.accept_paused("connections");
             monoio::time::sleep(PAUSE).await;
             continue;
         }
@@ -116,7 +116,7 @@ async fn accept_until_stopped(listener: &Open, service: &Rc<Service>, stop: &Sto
             Ok((stream, peer)) => accepted(stream, peer, listener, service),
             Err(_) if stop.is_asked() => return,
             Err(error) if out_of_descriptors(&error) => {
-                service.counters.accepts_paused.add(1);
+                service.accept_paused("descriptors");
                 monoio::time::sleep(PAUSE).await;
             }
             // The client left between its handshake and our accept, or the network failed.

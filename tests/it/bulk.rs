@@ -148,6 +148,45 @@ fn an_upload_of_64_mib_arrives_whole() {
     assert_memory_is_bounded(&server);
 }
 
+/// Numbered blocks in place of a pattern: most of the time goes into the program, not into the case.
+#[test]
+fn a_quarter_of_a_gibibyte_each_way_at_once_takes_no_more_memory() {
+    const BLOCKS: u64 = 4096;
+    const BLOCK: usize = 64 * 1024;
+    let block = |number: u64| {
+        let mut block = vec![b'x'; BLOCK];
+        block[..8].copy_from_slice(&number.to_le_bytes());
+        block
+    };
+    // Says everything back as it comes.
+    let upstream = Upstream::script(|peer| {
+        while let Some(request) = peer.head()? {
+            let size: usize = request.field("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n").as_bytes())?;
+            peer.forward(size)?;
+        }
+        Ok(())
+    });
+    let server = serve(&upstream);
+    for mut client in [Client::https(server.https(), "a.test"), Client::http(server.http())] {
+        let size = BLOCKS as usize * BLOCK;
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {size}\r\n\r\n"));
+        // A part is on its way all the time, less than sockets hold.
+        const AHEAD: u64 = 4;
+        let mut head = None;
+        for number in 0..BLOCKS + AHEAD {
+            if number < BLOCKS {
+                client.send(block(number));
+            }
+            if let Some(number) = number.checked_sub(AHEAD) {
+                head.get_or_insert_with(|| client.response_head());
+                assert!(Client::take(&mut client, BLOCK) == block(number), "block {number}");
+            }
+        }
+        assert_memory_is_bounded(&server);
+    }
+}
+
 #[test]
 fn a_slow_reader_slows_the_site_server() {
     let (upstream, sent) = download();

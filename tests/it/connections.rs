@@ -225,7 +225,7 @@ fn an_http_1_0_client_that_keeps_the_connection_is_told_when_it_cannot() {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let upstream = targets();
-    let server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"1s\"").start();
+    let mut server = Setup::new(&any_site(&upstream)).timeouts("keep_alive = \"1s\"").start();
     let mut client = Client::http(server.http());
     assert_eq!(client.get("a.test", "/").status(), 200);
     assert_eq!(client.end(), End::Clean);
@@ -236,6 +236,9 @@ fn an_idle_connection_is_closed_without_a_word() {
     for mut client in both(&server) {
         assert_eq!(client.end(), End::Clean);
     }
+    assert!(server.log_text().contains("reason=\"keep_alive\""));
+    server.stop();
+    assert_eq!(server.total("connections_idle_closed"), 4);
 }
 
 #[test]

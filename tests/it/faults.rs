@@ -83,6 +83,11 @@ fn accepting_pauses_when_descriptors_run_out_and_goes_on_when_there_are_some() {
         answered += 1;
     }
     assert_eq!(answered, 80);
+    assert!(
+        server.log_text().contains("accepting pauses until connections end reason=\"descriptors\""),
+        "{}",
+        server.log_text()
+    );
     wait_until("it serves as before", || Client::http(server.http()).get("a.test", "/").status() == 200);
     server.stop();
     assert!(server.total("accepts_paused") > 0);

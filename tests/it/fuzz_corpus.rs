@@ -35,6 +35,8 @@ mod http_location;
 mod http_told;
 #[path = "../../fuzz/checks/net_client_hello.rs"]
 mod net_client_hello;
+#[path = "../../fuzz/checks/proxy_exchange.rs"]
+mod proxy_exchange;
 #[path = "../../fuzz/checks/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "../../fuzz/checks/sealing_cookies.rs"]
@@ -66,6 +68,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("http_location", http_location::check),
     ("http_told", http_told::check),
     ("net_client_hello", net_client_hello::check),
+    ("proxy_exchange", proxy_exchange::check),
     ("proxy_protocol", proxy_protocol::check),
     ("sealing_cookies", sealing_cookies::check),
     ("tls_records", tls_records::check),
@@ -94,6 +97,10 @@ fn run(check: Check, bytes: &[u8], origin: &str) {
 }
 
 fn run_corpus(target: &str) {
+    run_corpus_with(target, MUTATIONS);
+}
+
+fn run_corpus_with(target: &str, mutations: u64) {
     let (_, check) = CHECKS.iter().find(|(name, _)| *name == target).expect("a check of the list");
     let directory = fuzz().join("corpus").join(target);
     let seeds: Vec<(String, Vec<u8>)> = names_in(&directory)
@@ -109,7 +116,7 @@ fn run_corpus(target: &str) {
             continue;
         }
         let (_, other) = &seeds[(number + 1) % seeds.len()];
-        for mutation in 0..MUTATIONS {
+        for mutation in 0..mutations {
             // One for each mutation, so that each can be run again alone.
             let mut random =
                 Random(0x9e37_79b9_7f4a_7c15 ^ (mutation + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -238,6 +245,12 @@ fn headers_of_balancers_are_read_from_any_pieces() {
 #[test]
 fn records_open_and_seal_as_the_client_reads_them() {
     run_corpus("tls_records");
+}
+
+#[test]
+fn exchanges_keep_clients_apart_whatever_happens() {
+    // Each runs on sockets, and waits for them.
+    run_corpus_with("proxy_exchange", 40);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_head_that_trickles_in_gets_no_more_time() {
 #[test]
 fn a_body_that_stalls_is_answered_408() {
     let upstream = Upstream::echo();
-    let server = Setup::new(&any_site(&upstream)).timeouts("body_idle = \"300ms\"").start();
+    let mut server = Setup::new(&any_site(&upstream)).timeouts("body_idle = \"300ms\"").start();
     for (number, mut client) in both(&server).into_iter().enumerate() {
         client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\nonly so much");
         let response = client.response();
@@ -44,6 +44,8 @@ fn a_body_that_stalls_is_answered_408() {
         upstream.wait_for_end_of(number);
     }
     assert!(upstream.requests().is_empty());
+    server.stop();
+    assert_eq!(server.total("requests_timed_out"), 2);
 }
 
 #[test]
@@ -182,13 +184,15 @@ fn methods_that_would_reach_behind_the_site_are_answered_405() {
 #[test]
 fn connections_past_the_limit_wait_for_others_to_end() {
     let upstream = Upstream::saying("ok");
-    let server = Setup::new(&any_site(&upstream)).limits("connections = 20").start();
+    let mut server = Setup::new(&any_site(&upstream)).limits("connections = 20").start();
     let mut held: Vec<_> = (0..20).map(|_| Client::http(server.http())).collect();
     for client in &mut held {
         assert_eq!(client.get("a.test", "/").text(), "ok");
     }
     let mut waiting = Client::http(server.http());
     waiting.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let line = server.wait_for_line("accepting pauses until connections end");
+    assert!(line.contains("reason=\"connections\""), "{line}");
     // The others are not touched.
     for client in &mut held {
         assert_eq!(client.get("a.test", "/").text(), "ok");
@@ -209,4 +213,35 @@ fn plain_http_on_the_https_port_and_tls_on_the_http_port_do_no_harm() {
     client.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n");
     assert_eq!(client.response().status(), 400);
     assert_eq!(Client::http(server.http()).get("a.test", "/").text(), "ok");
+}
+
+#[test]
+fn responses_larger_than_allowed_are_bad_gateways() {
+    let upstream = Upstream::script(|peer| {
+        while let Some(request) = peer.request()? {
+            let fields = match request.target() {
+                "/large" => format!("X-Large: {}\r\n", "x".repeat(5_000)),
+                "/many" => (0..20).map(|number| format!("X-{number}: x\r\n")).collect(),
+                "/fits" => format!("X-Large: {}\r\n", "x".repeat(3_900)),
+                _ => (0..19).map(|number| format!("X-{number}: x\r\n")).collect(),
+            };
+            peer.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok").as_bytes())?;
+        }
+        Ok(())
+    });
+    let mut server = Setup::new(&any_site(&upstream))
+        .limits("response_head_bytes = \"4KiB\", response_headers = 20")
+        .start();
+    for mut client in both(&server) {
+        for (target, status) in [("/large", 502), ("/fits", 200), ("/many", 502), ("/fit", 200)] {
+            assert_eq!(client.get("a.test", target).status(), status, "{target}");
+        }
+    }
+    // What is allowed changes with a reload, for connections that are open, too.
+    let mut client = Client::http(server.http());
+    assert_eq!(client.get("a.test", "/many").status(), 502);
+    let sites = any_site(&upstream);
+    server.setup().set_table("limits", "response_headers = 21");
+    server.reload(&sites);
+    assert_eq!(client.get("a.test", "/many").status(), 200);
 }

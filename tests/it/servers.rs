@@ -254,3 +254,43 @@ fn what_is_known_of_a_server_outlives_a_reload() {
     server.stop();
     assert_eq!(server.total("upstream_connects_failed"), 1);
 }
+
+/// Answers with this text at an address that was bound before.
+fn saying_at(address: std::net::SocketAddr, text: &'static str) {
+    let listener = TcpListener::bind(address).expect("nobody took it");
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            use std::io::{Read as _, Write as _};
+            let _ = stream.read(&mut [0; 4096]);
+            let response = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
+                text.len()
+            );
+            let _ = stream.write_all(response.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_server_that_came_back_gets_its_share_slowly() {
+    let steady = Upstream::saying("steady");
+    let address = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
+    let server = Setup::new(&site_of(&[format!("http://{address}"), steady.url()], ""))
+        .table(
+            "upstream_pool",
+            "eject_after = 1, ejection = \"100ms\", ejection_max = \"100ms\", slow_start = \"4s\"",
+        )
+        .start();
+    assert_eq!(count(&told(&server, 4), "steady"), 4);
+    saying_at(address, "back");
+    let mut client = Client::http(server.http());
+    wait_until("it is asked again", || client.get("a.test", "/").text() == "back");
+    // At once it gets a few; each further look says that it gets more, until it has its half.
+    let first = count(&told(&server, 32), "back");
+    assert!(first <= 8, "{first} of the first 32");
+    let mut most = first;
+    wait_until("it has its half", || {
+        most = most.max(count(&told(&server, 32), "back"));
+        most == 16
+    });
+}

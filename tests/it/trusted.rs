@@ -140,3 +140,38 @@ fn a_reload_changes_whom_a_kept_listener_trusts() {
     server.reload(&sites);
     assert_eq!(ask(&server), [302, 302]);
 }
+
+/// Behind a balancer with the PROXY protocol the visitor it tells of is the peer: trusted or not for itself.
+#[test]
+fn behind_a_balancer_it_is_the_visitor_who_is_trusted_or_not() {
+    let upstream = Upstream::saying("served");
+    let listen = "http = [\"127.0.0.1:0\"], https = [], proxy_protocol = [\"127.0.0.1\"], trusted_proxies = [\"10.0.0.0/8\", \"127.0.0.1\"]";
+    let server = start(&upstream, listen);
+    for (visitor, trusted) in [("10.1.2.3", true), ("203.0.113.7", false)] {
+        let mut client = Client::http(server.http());
+        client.send(format!(
+            "PROXY TCP4 {visitor} 192.0.2.1 56324 80\r\nGET / HTTP/1.1\r\nHost: two.test\r\nX-Forwarded-For: 198.51.100.1\r\n\
+             X-Forwarded-Host: two.test\r\nX-Forwarded-Proto: https\r\n\r\n"
+        ));
+        assert_eq!(client.response().text(), "served", "{visitor}");
+        let request = upstream.requests().pop().expect("it was asked");
+        let (chain, scheme) = match trusted {
+            true => ("198.51.100.1, 10.1.2.3", "https"),
+            false => ("203.0.113.7", "http"),
+        };
+        assert_eq!(request.field("x-forwarded-for"), Some(chain));
+        assert_eq!(request.field("x-forwarded-proto"), Some(scheme));
+    }
+    // One that is only asked whether it lives is itself, and trusted by its own address.
+    let mut client = Client::http(server.http());
+    client.send("PROXY UNKNOWN\r\nGET / HTTP/1.1\r\nHost: two.test\r\nX-Forwarded-Proto: https\r\n\r\n");
+    assert_eq!(client.response().text(), "served");
+    assert_eq!(
+        upstream
+            .requests()
+            .pop()
+            .and_then(|seen| seen.field("x-forwarded-proto").map(str::to_owned))
+            .as_deref(),
+        Some("https")
+    );
+}

@@ -109,3 +109,24 @@ fn authorities_that_cannot_be_had_keep_it_from_starting() {
     assert!(!output.status.success());
     assert!(text.contains("cannot read /nowhere/ca.pem") && text.contains("do: check the path"), "{text}");
 }
+
+/// Without `ca` those of the system may vouch: here they are in the file that `SSL_CERT_FILE` names.
+#[test]
+fn the_authorities_of_the_system_vouch_when_none_is_written() {
+    let upstream = Upstream::saying("inside");
+    let issued = Issued::for_names(&["inside.test"]);
+    let inside = inside(&issued, &upstream);
+    let sites = format!(
+        "[[site]]\nname = \"any\"\nhosts = [\"*\"]\nupstream = [{{ url = \"https://{}\", server_name = \"inside.test\" }}]\n",
+        inside.https()
+    );
+    let other = Issued::for_names(&["inside.test"]);
+    for (system, status) in [(&issued, 200), (&other, 502)] {
+        let setup = Setup::new(&sites).file("roots.pem", &system.certificate);
+        let roots = setup.directory().join("roots.pem");
+        let server = setup.start_with(|command| {
+            command.env("SSL_CERT_FILE", roots).env("SSL_CERT_DIR", "/nonexistent");
+        });
+        assert_eq!(Client::http(server.http()).get("a.test", "/").status(), status);
+    }
+}

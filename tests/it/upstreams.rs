@@ -54,13 +54,20 @@ fn a_site_server_that_stalls_in_a_body_cuts_the_response() {
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nonly so much")?;
         peer.rest().map(drop)
     });
-    let server = Setup::new(&any_site(&upstream)).timeouts("body_idle = \"300ms\"").start();
+    let mut server = Setup::new(&any_site(&upstream))
+        .timeouts("body_idle = \"300ms\"")
+        .table("access_log", "to = \"access.log\"")
+        .start();
     for mut client in both(&server) {
         client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
         let mut head = client.response_head();
         assert_eq!(head.status(), 200);
         assert!(client.try_body(&mut head).is_err());
     }
+    let log = server.setup().directory().join("access.log");
+    wait_until("both are in the log", || {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.matches("\"upstream_stalled\"").count() == 2)
+    });
 }
 
 #[test]

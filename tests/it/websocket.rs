@@ -4,7 +4,7 @@ use std::net::{TcpListener, TcpStream};
 
 use tungstenite::{Message, WebSocket};
 
-use crate::harness::{PATIENCE, Server};
+use crate::harness::{PATIENCE, Server, Setup};
 
 /// Says everything back, and ends when the client does.
 fn echo() -> String {
@@ -80,4 +80,37 @@ fn many_sockets_at_once_keep_their_messages_apart() {
             assert_eq!(message.to_text().expect("text"), format!("{number} {round}"));
         }
     }
+}
+
+#[test]
+fn a_socket_lives_through_a_reload_and_ends_with_the_drain() {
+    let site = format!("[[site]]\nname = \"any\"\nhosts = [\"*\"]\nupstream = [{:?}]\n", echo());
+    let mut server = Setup::new(&site).drain_timeout("1s").timeouts("tunnel_idle = \"10s\"").start();
+    let mut socket = connect(&server);
+    let mut says = |text: &str| {
+        socket.send(Message::text(text)).expect("it takes messages");
+        assert_eq!(socket.read().expect("an answer").to_text().expect("text"), text);
+    };
+    says("before");
+    server.reload(&site);
+    says("after a reload");
+    server.signal(rustix::process::Signal::TERM);
+    server.wait_for_line("draining");
+    says("while it drains");
+    assert!(socket.read().is_err(), "its time is over, and nobody closed it");
+    server.wait_for_end();
+}
+
+#[test]
+fn a_socket_in_which_nothing_moves_is_closed() {
+    let site = format!("[[site]]\nname = \"any\"\nhosts = [\"*\"]\nupstream = [{:?}]\n", echo());
+    let server = Setup::new(&site).timeouts("tunnel_idle = \"500ms\"").start();
+    let mut socket = connect(&server);
+    // A ping now and then keeps it.
+    for _ in 0..4 {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        socket.send(Message::Ping(vec![1].into())).expect("it is open");
+        assert_eq!(socket.read().expect("a pong"), Message::Pong(vec![1].into()));
+    }
+    assert!(socket.read().is_err());
 }

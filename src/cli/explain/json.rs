@@ -90,9 +90,9 @@ pub fn json(account: &Account<'_>, decider: &Decider) -> Value {
     object.insert("settings".into(), settings.collect());
     object.insert("decision".into(), decision(account, decider));
     if let (Action::Forward, Some(site)) = (&explanation.decision.action, &account.site) {
-        let upstream = site.config.upstream.iter();
-        let upstream = upstream.map(|one| placed(json!({ "address": one.text }), Some(&one.place)));
-        object.insert("upstream".into(), upstream.collect());
+        for (key, value) in super::servers::json(site.config) {
+            object.insert(key.into(), value);
+        }
         if let Some(target) = account.normalized() {
             object.insert("forwarded_target".into(), target.into());
         }
@@ -101,7 +101,7 @@ pub fn json(account: &Account<'_>, decider: &Decider) -> Value {
 }
 
 /// `value` with `file`, `line` and `column`.
-fn placed(mut value: Value, place: Option<&Place>) -> Value {
+pub(super) fn placed(mut value: Value, place: Option<&Place>) -> Value {
     if let Some(place) = place {
         value["file"] = place.file.to_string_lossy().into();
         value["line"] = place.line.into();

@@ -155,8 +155,36 @@ fn what_is_forwarded_names_its_servers_and_variables() {
             "decision    forward",
             "upstream    http://127.0.0.1:8000 (site.toml:14:13)",
             "            unix:/run/example.sock (site.toml:14:38)",
+            "            balance = \"round_robin\" (default)",
+            "            no health_check: ",
         ],
     );
+}
+
+#[test]
+fn how_servers_are_chosen_and_known_to_be_well_is_told() {
+    let config = CONFIG.replace(
+        "upstream = [\"http://127.0.0.1:8000\", \"unix:/run/example.sock\"]\n",
+        "upstream = [{ url = \"http://127.0.0.1:8000\", weight = 3, proxy_protocol = \"v2\" }, \"unix:/run/example.sock\"]\n\
+         balance = \"hash\"\nhealth_check = { path = \"/health\", interval = \"10s\" }\n",
+    );
+    let decider = decider_of(&config);
+    let asked = request("http://example.com/page/1/a");
+    let said = with(&decider, &asked, |account| account.to_string());
+    for part in [
+        "upstream    http://127.0.0.1:8000, weight 3, proxy_protocol = \"v2\" (site.toml:14:13)\n",
+        "            unix:/run/example.sock, weight 1 (site.toml:14:",
+        "            balance = \"hash\" (site.toml:15:1)\n",
+        "            health_check = { path = \"/health\", host = \"example.com\", interval = \"10s\", timeout = \"2s\", \
+         unhealthy_after = 3, healthy_after = 2 } (site.toml:16:1)\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    let object = with(&decider, &asked, |account| json(account, &decider));
+    assert_eq!(object["upstream"][0]["weight"], 3);
+    assert_eq!(object["upstream"][1]["proxy_protocol"], "off");
+    assert_eq!((&object["balance"]["value"], &object["balance"]["line"]), (&"hash".into(), &15.into()));
+    assert_eq!(object["health_check"]["timeout"], "2s");
 }
 
 #[test]

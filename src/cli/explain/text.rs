@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::account::{Account, HandshakeSeen, Listener, PeerSeen, SiteSeen};
 use super::certificate::{self, Answer, SourceSeen, SourceState};
-use super::words;
+use super::{servers, words};
 use crate::dispatch::{Action, Binding, Bound, Explanation, FoundBy, RuleId};
 use crate::http::Scheme;
 
@@ -301,11 +301,7 @@ impl Account<'_> {
         if let Some(target) = self.normalized() {
             row(f, "", format_args!("as {target}"))?;
         }
-        for (index, upstream) in site.config.upstream.iter().enumerate() {
-            let label = if index == 0 { "upstream" } else { "" };
-            row(f, label, format_args!("{} ({})", upstream.text, words::at(&upstream.place)))?;
-        }
-        Ok(())
+        servers::rows(site.config).into_iter().try_for_each(|(label, text)| row(f, label, text))
     }
 }
 

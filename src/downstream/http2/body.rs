@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 
 use crate::http1::{may_trail, write_trailers};
+use crate::limits::Pace;
 use crate::metrics::Counters;
 use crate::net::{Buffer, Local};
 use crate::proxy::{BodyFailure, BodyRead, First, RequestBody, first};
@@ -19,6 +20,7 @@ pub(super) struct Http2Body<'a> {
     local: &'a Local,
     counters: &'a Counters,
     pub(super) idle: Duration,
+    pace: Pace,
     // Received and not yet handed on.
     rest: Bytes,
     /// Octets to come, when that is known.
@@ -33,7 +35,7 @@ impl<'a> Http2Body<'a> {
     pub(super) fn new(
         stream: RecvStream,
         (local, counters): (&'a Local, &'a Counters),
-        idle: Duration,
+        (idle, pace): (Duration, Pace),
         length: Option<u64>,
         limit: u64,
     ) -> Http2Body<'a> {
@@ -42,6 +44,7 @@ impl<'a> Http2Body<'a> {
             local,
             counters,
             idle,
+            pace,
             rest: Bytes::new(),
             remaining: length,
             allowed: limit,
@@ -49,11 +52,15 @@ impl<'a> Http2Body<'a> {
         }
     }
 
-    async fn receive(&mut self) -> Result<bool, BodyFailure> {
+    async fn receive(&mut self, converses: bool) -> Result<bool, BodyFailure> {
         let idle = self.idle;
-        let data = within(self.local, idle, |context| self.stream.poll_data(context)).await;
-        match data.ok_or(BodyFailure::TimedOut)? {
+        let patience = if converses { idle } else { self.pace.allows(0).min(idle) };
+        let late = if patience < idle { BodyFailure::TooSlow } else { BodyFailure::TimedOut };
+        let since_ms = self.local.clock.now_ms();
+        let data = within(self.local, patience, |context| self.stream.poll_data(context)).await;
+        match data.ok_or(late)? {
             Some(Ok(data)) => {
+                self.pace.moved(self.local.clock.now_ms() - since_ms, data.len());
                 let count = data.len() as u64;
                 self.allowed = self.allowed.checked_sub(count).ok_or(BodyFailure::TooLarge)?;
                 self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(count));
@@ -76,7 +83,7 @@ impl<'a> Http2Body<'a> {
 }
 
 impl RequestBody for Http2Body<'_> {
-    async fn read(&mut self, into: &mut Buffer) -> Result<BodyRead, BodyFailure> {
+    async fn read(&mut self, into: &mut Buffer, converses: bool) -> Result<BodyRead, BodyFailure> {
         let before = into.len();
         loop {
             if self.rest.is_empty() {
@@ -84,7 +91,7 @@ impl RequestBody for Http2Body<'_> {
                 if into.len() > before {
                     return Ok(BodyRead::More);
                 }
-                if !self.receive().await? {
+                if !self.receive(converses).await? {
                     return Ok(BodyRead::End);
                 }
             }

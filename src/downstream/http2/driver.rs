@@ -189,7 +189,10 @@ impl<'a, F: Fn(Request<RecvStream>, SendResponse<Buffer>)> Driver<'a, F> {
                 self.pipe.end();
                 return;
             }
-            ReceiveEnd::Idle => Reason::NO_ERROR,
+            ReceiveEnd::Idle => {
+                self.service.idle_ended(&io::ErrorKind::TimedOut.into());
+                Reason::NO_ERROR
+            }
             ReceiveEnd::Slow => {
                 self.service.counters.requests_timed_out.add(1);
                 Reason::NO_ERROR

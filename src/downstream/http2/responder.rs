@@ -17,6 +17,7 @@ use crate::downstream::reply::with_reply;
 use crate::downstream::service::Service;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{MapSink, ResponseHead, declared_length, each_response_field, map_of_trailers};
+use crate::limits::Pace;
 use crate::net::Buffer;
 use crate::proxy::Responder;
 
@@ -55,6 +56,7 @@ pub(super) struct Http2Responder<'a> {
     pub(super) locations: Option<Locations<'a>>,
     pub(super) scheme: Scheme,
     pub(super) idle: Duration,
+    pub(super) pace: Pace,
     // A head that leaves with the first of the body.
     pub(super) head: Option<Response<()>>,
     pub(super) trailers: Option<HeaderMap>,
@@ -113,7 +115,7 @@ impl Responder for Http2Responder<'_> {
             })?;
             self.with_body(|body| body.send_data(std::mem::take(bytes), ends && fits))?;
             if !(last && fits) {
-                self.room(going).await?;
+                self.room(going, length).await?;
                 if ends {
                     self.with_body(|body| body.send_data(Buffer::default(), true))?;
                 }
@@ -151,15 +153,18 @@ impl Http2Responder<'_> {
         Ok(())
     }
 
-    /// Waits until the client's window has a place for more than what was given before. Less urgent streams wait, too,
-    /// unless it takes long: then it is this stream alone that the client does not read.
-    async fn room(&self, going: Going<'_>) -> io::Result<()> {
+    /// Waits until the client's window has a place for more than what was given before: so many octets at last. Less urgent
+    /// streams wait, too, unless it takes long: then it is this stream alone that the client does not read.
+    async fn room(&mut self, going: Going<'_>, length: usize) -> io::Result<()> {
         let local = &self.service.local;
-        let mut room = within(local, HELD_BACK_MAX, |context| self.poll_room(context)).await;
+        let (patience, since_ms) = (self.pace.allows(length).min(self.idle), local.clock.now_ms());
+        let held = patience.min(HELD_BACK_MAX);
+        let mut room = within(local, held, |context| self.poll_room(context)).await;
         drop(going);
         if room.is_none() {
-            room = within(local, self.idle, |context| self.poll_room(context)).await;
+            room = within(local, patience - held, |context| self.poll_room(context)).await;
         }
+        self.pace.moved(local.clock.now_ms() - since_ms, length);
         match room {
             Some(true) => Ok(()),
             Some(false) => Err(io::ErrorKind::BrokenPipe.into()),

@@ -26,6 +26,7 @@ use crate::downstream::record::{Came, Decided, Record};
 use crate::downstream::service::Service;
 use crate::http::{BodyEnd, HEADERS_CEILING, Limits, Reuse, Scheme};
 use crate::http1::{BadRequest, Flaw, RequestKind, header_slots, parse_response, request_from_http2};
+use crate::limits::Pace;
 use crate::net::Buffer;
 use crate::proxy::{Cut, Ended, Exchange, Failure, First, Responder as _, first};
 use crate::upstream::Connection;
@@ -191,6 +192,7 @@ async fn forward(
                 locations: None,
                 scheme,
                 idle,
+                pace: Pace::new(0, idle),
                 head,
                 trailers: None,
             };
@@ -236,6 +238,7 @@ async fn exchange<'a>(
         )),
         scheme: forward.scheme,
         idle,
+        pace: service.pace(),
         head: None,
         trailers: None,
     };
@@ -253,7 +256,7 @@ async fn exchange<'a>(
         _ => None,
     };
     let ours = (&service.local, &*service.counters);
-    let mut body = Http2Body::new(stream, ours, idle, length, site.request_body_bytes_max);
+    let mut body = Http2Body::new(stream, ours, (idle, service.pace()), length, site.request_body_bytes_max);
     let rest = (!forward.body.is_empty()).then_some(&mut body);
     match service.proxy.exchange(&exchange, request, rest, &mut responder).await {
         Ended::Answered { .. } => {
@@ -276,9 +279,9 @@ async fn exchange<'a>(
 /// about the answer: clients of gRPC make a status of them. `said`: its code.
 fn reset_reason(cut: Cut, said: Option<u32>) -> Reason {
     match (cut, said.map(Reason::from)) {
-        (Cut::Downstream, _) => Reason::CANCEL,
+        (Cut::Downstream | Cut::TooSlow, _) => Reason::CANCEL,
         (Cut::Upstream, Some(said @ (Reason::CANCEL | Reason::ENHANCE_YOUR_CALM))) => said,
-        (Cut::Upstream, _) => Reason::INTERNAL_ERROR,
+        (Cut::Upstream | Cut::Stalled, _) => Reason::INTERNAL_ERROR,
     }
 }
 
@@ -298,6 +301,7 @@ async fn answer(
         locations: None,
         scheme,
         idle,
+        pace: service.pace(),
         head: None,
         trailers: None,
     };

@@ -44,7 +44,7 @@ pub(super) async fn run(
     let up = async {
         loop {
             let mut piece = local.buffers.small();
-            let read = match body.read(&mut piece).await {
+            let read = match body.read(&mut piece, true).await {
                 Ok(read) => read,
                 Err(BodyFailure::TimedOut)
                     if heard_ms.get() + idle.as_millis() as u64 > local.clock.now_ms() =>

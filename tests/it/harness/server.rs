@@ -85,6 +85,15 @@ impl Setup {
         self
     }
 
+    /// The keys of a table from the next time on that the file is written.
+    pub fn set_table(&mut self, name: &str, keys: &str) {
+        let begins = format!("{name} = {{ ");
+        let kept = self.tables.lines().filter(|line| !line.starts_with(&begins));
+        let mut tables: String = kept.map(|line| format!("{line}\n")).collect();
+        tables.push_str(&format!("{begins}{keys} }}\n"));
+        self.tables = tables;
+    }
+
     pub fn timeouts(self, keys: &str) -> Setup {
         self.table("timeouts", keys)
     }

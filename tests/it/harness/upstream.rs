@@ -260,6 +260,21 @@ impl Peer {
         failed.map_or(Ok(digest), Err)
     }
 
+    /// Sends exactly so many bytes back as they come; they are not recorded.
+    pub fn forward(&mut self, count: usize) -> io::Result<()> {
+        let mut left = count;
+        while left > 0 {
+            let mut piece = std::mem::take(&mut self.unread);
+            if piece.is_empty() && message::more(&mut self.wire, &mut piece)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.unread = piece.split_off(left.min(piece.len()));
+            left -= piece.len();
+            self.wire.write_all(&piece)?;
+        }
+        Ok(())
+    }
+
     /// Reads to the end of the stream.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let (mut from, unread) = self.reader();
