@@ -315,7 +315,7 @@ fn marked(eight: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let low = eight & !HIGH;
     // A sum of seven bits and at most 0x7f stays inside its byte, and its high bit says how large the seven were.
-    let other_than = |byte: u64, mask: u64| ((low | mask * EACH) ^ (byte * EACH)) + 0x7f * EACH;
+    let other_than = |byte: u64, mask: u64| ((low | (mask * EACH)) ^ (byte * EACH)) + 0x7f * EACH;
     // `/` is 0x2f and `?` 0x3f; `#` is 0x23 and `%` 0x25, and with those come `!` and `'`.
     let plain = other_than(0x3f, 0x10) & other_than(0x27, 0x06) & other_than(0x7f, 0) & (low + 0x5f * EACH);
     // Bytes past ASCII are plain, whatever their seven bits are.

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::{Mutex, mpsc};
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::Reason;
@@ -293,7 +294,7 @@ fn what_is_urgent_goes_first_whether_the_client_says_so_or_the_site_server() {
         while let Some(request) = peer.request()? {
             let urgency = if request.target() == "/script" { "Priority: u=1\r\n" } else { "" };
             let head = format!("HTTP/1.1 200 OK\r\n{urgency}Content-Length: {LARGE}\r\n\r\n");
-            peer.send([head.as_bytes(), &vec![b'x'; LARGE]].concat())?;
+            peer.send(&[head.as_bytes(), &vec![b'x'; LARGE]].concat())?;
         }
         Ok(())
     });

@@ -75,7 +75,7 @@ impl Responder for Http2Responder<'_> {
     fn write_head(&mut self, head: &ResponseHead<'_, '_>, _: &mut Vec<u8>) {
         let body = head.body.relayed_to(Version::Http2);
         let said = head.headers().iter().filter(|field| field.name.eq_ignore_ascii_case("priority"));
-        if let Some(urgency) = said.filter_map(|field| Urgency::read(field.value)).last() {
+        if let Some(urgency) = said.filter_map(|field| Urgency::read(field.value)).next_back() {
             self.turn.urgency.set(urgency);
         }
         self.head = self.response(head, body);

@@ -49,7 +49,7 @@ pub(super) async fn serve(
     let plan = plan(service, visitor, &head, body.is_end_stream());
     let said = head.headers.get_all("priority").iter();
     let urgency =
-        Cell::new(said.filter_map(|value| Urgency::read(value.as_bytes())).last().unwrap_or_default());
+        Cell::new(said.filter_map(|value| Urgency::read(value.as_bytes())).next_back().unwrap_or_default());
     let turn = Turn { turns: &shared.turns, urgency: &urgency };
     drop(head);
     let sending = RefCell::new(Sending::Head(respond));
