@@ -106,13 +106,15 @@ impl Deadlines {
         // After a long pause each slot is visited once, not once for each tick missed.
         let from = (self.visited.get() + 1).max(now.saturating_sub(SLOTS as u64 - 1));
         for tick in from..=now {
-            let slot = (tick % SLOTS as u64) as usize;
+            let slot = slot_of(tick);
             let mut due = std::mem::take(&mut self.slots.borrow_mut()[slot]);
             for ticket in due.drain(..) {
-                self.visit(ticket, tick, now);
+                self.visit(ticket, slot, now);
             }
-            // What was put while visiting went to later slots: this one is empty, its capacity is kept.
-            self.slots.borrow_mut()[slot] = due;
+            // The capacity is kept; after a long pause some may have been put into this very slot.
+            let mut slots = self.slots.borrow_mut();
+            let mut put = std::mem::replace(&mut slots[slot], due);
+            slots[slot].append(&mut put);
         }
         self.visited.set(now);
     }
@@ -129,11 +131,17 @@ impl Deadlines {
         }
     }
 
-    fn visit(&self, ticket: Ticket, tick: u64, now: u64) {
+    fn visit(&self, ticket: Ticket, slot: usize, now: u64) {
         let mut entries = self.entries.borrow_mut();
         let entry = &mut entries[ticket.entry as usize];
-        // After a long pause a ticket is met in its slot's next round, later than it was written for.
-        if entry.generation != ticket.generation || entry.scheduled > tick {
+        if entry.generation != ticket.generation {
+            return;
+        }
+        if entry.scheduled > now {
+            // Either another ticket counts, or this one was put a round ahead, while the wheel stood still.
+            if slot_of(entry.scheduled) == slot {
+                self.put(entry.scheduled, ticket);
+            }
             return;
         }
         let now_ms = self.clock.now_ms();
@@ -152,12 +160,16 @@ impl Deadlines {
     }
 
     fn put(&self, tick: u64, ticket: Ticket) {
-        self.slots.borrow_mut()[(tick % SLOTS as u64) as usize].push(ticket);
+        self.slots.borrow_mut()[slot_of(tick)].push(ticket);
     }
 
     fn tick_now(&self) -> u64 {
         self.clock.now_ms() / TICK_MS
     }
+}
+
+fn slot_of(tick: u64) -> usize {
+    (tick % SLOTS as u64) as usize
 }
 
 /// The tick at which a deadline has passed, and never later than the visit every socket gets.

@@ -148,6 +148,9 @@ fn a_machine_killed_in_its_turn_is_succeeded() {
     let slow = pebble.source(&format!("challenge = \"dns-01\", dns = {{ run = [{command:?}] }}"));
     let mut first = fleet.machine("first", "a.test", &slow, &url(&redis)).start();
     first.wait_for_line("step=\"present\"");
+    wait_until("its program runs", || {
+        std::fs::read_to_string(command.with_extension("process")).is_ok_and(|number| number.ends_with('\n'))
+    });
     let mut second =
         fleet.machine("second", "a.test", &pebble.source(""), &url(&redis)).listen(&pebble.listen()).start();
     second.wait_for_line("reason=\"elsewhere\"");
@@ -272,7 +275,9 @@ fn what_is_no_store_is_left_and_everything_serves() {
         let store = format!("\"redis://{address}\"");
         let mut server = fleet.machine(reason, "a.test", source, &store).start();
         let line = server.wait_for_line("no fleet store");
-        assert!(line.contains(&format!("reason={reason:?}")), "{says:?}: {line}");
+        // Of one that is left because of what it says, it may be told that it cannot be reached.
+        let left = reason == "protocol" && line.contains("reason=\"unreachable\"");
+        assert!(left || line.contains(&format!("reason={reason:?}")), "{says:?}: {line}");
         assert_eq!(Client::https(server.https(), "a.test").get("a.test", "/").status(), 200);
         assert!(server.memory_kib().1 < 200 * 1024, "{:?}", server.memory_kib());
     }

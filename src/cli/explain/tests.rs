@@ -172,7 +172,7 @@ fn how_servers_are_chosen_and_known_to_be_well_is_told() {
     let asked = request("http://example.com/page/1/a");
     let said = with(&decider, &asked, |account| account.to_string());
     for part in [
-        "upstream    http://127.0.0.1:8000, weight 3, proxy_protocol = \"v2\" (site.toml:14:13)\n",
+        "upstream    http://127.0.0.1:8000, weight 3, proxy_protocol = \"v2\" (site.toml:14:21)\n",
         "            unix:/run/example.sock, weight 1 (site.toml:14:",
         "            balance = \"hash\" (site.toml:15:1)\n",
         "            health_check = { path = \"/health\", host = \"example.com\", interval = \"10s\", timeout = \"2s\", \

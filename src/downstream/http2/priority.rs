@@ -1,8 +1,9 @@
 //! Whose octets go first: the urgency of RFC 9218.
 //!
 //! The protocol below sends what streams have given it in turn. So a stream gives nothing while a more urgent one of its
-//! connection has something to send that has no place yet; streams of one urgency share. Nobody waits longer than
-//! [`PATIENCE`] for that: a download without an end must not keep others from theirs.
+//! connection has something to send that has no place yet, or is about to fetch the next block of a large response;
+//! streams of one urgency share. Nobody waits longer than [`PATIENCE`] for that: a download without an end must not keep
+//! others from theirs.
 //!
 //! What counts is the `priority` field of the request, and that of the response where the site server knows better
 //! (§8). Of it only `u` is used: `i` is as if it were always there. PRIORITY_UPDATE frames are read over.
@@ -16,6 +17,8 @@ use crate::net::Local;
 
 /// The longest that a stream waits for more urgent ones before it gives its next block.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a stream that has just sent a large block is taken to have another one soon.
+const BETWEEN_BLOCKS: Duration = Duration::from_millis(10);
 const LEVELS: usize = 8;
 
 /// From 0, the most urgent, to 7 (RFC 9218 §4.1).
@@ -65,6 +68,8 @@ impl Urgency {
 pub(super) struct Turns {
     // Of each urgency: streams with something to send.
     sending: [Cell<u32>; LEVELS],
+    // Until when another block of it is awaited, in microseconds.
+    expected_us: [Cell<u64>; LEVELS],
     waiting: RefCell<Vec<Waker>>,
 }
 
@@ -81,29 +86,64 @@ pub(super) struct Going<'a> {
     urgency: Urgency,
 }
 
+/// What a stream waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// Another one, which says when it is done.
+    Sending,
+    /// A moment, in microseconds.
+    Expected(u64),
+}
+
 impl<'a> Turn<'a> {
     /// Waits until nothing more urgent has something to send; what is less urgent waits from here on.
     pub(super) async fn go(self, local: &Local) -> Going<'a> {
         let urgency = self.urgency.get();
-        let going = Going::new(self.turns, urgency);
-        if self.turns.is_behind(urgency) {
-            // Late: it goes all the same.
-            within(local, PATIENCE, |context| {
-                if self.turns.is_behind(urgency) {
-                    self.turns.waiting.borrow_mut().push(context.waker().clone());
-                    return Poll::Pending;
-                }
-                Poll::Ready(())
-            })
-            .await;
+        let turns = self.turns;
+        let going = Going::new(turns, urgency);
+        if turns.are_quiet() {
+            return going;
         }
-        going
+        let until_us = local.clock.now_us() + PATIENCE.as_micros() as u64;
+        loop {
+            let now_us = local.clock.now_us();
+            let left = Duration::from_micros(until_us.saturating_sub(now_us));
+            match turns.behind(urgency, now_us) {
+                Some(_) if left.is_zero() => return going,
+                None => return going,
+                Some(Behind::Expected(until_us)) => {
+                    local.sleep(Duration::from_micros(until_us - now_us).min(left)).await;
+                }
+                Some(Behind::Sending) => {
+                    // Late: it goes all the same.
+                    let _ = within(local, left, |context| {
+                        if turns.behind(urgency, now_us) == Some(Behind::Sending) {
+                            turns.waiting.borrow_mut().push(context.waker().clone());
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(())
+                    })
+                    .await;
+                }
+            }
+        }
     }
 }
 
 impl Turns {
-    fn is_behind(&self, urgency: Urgency) -> bool {
-        self.sending[..usize::from(urgency.0)].iter().any(|streams| streams.get() > 0)
+    /// Whether nobody has anything to send but one, and no block is awaited: so it is most of the time.
+    fn are_quiet(&self) -> bool {
+        let sending: u32 = self.sending.iter().map(Cell::get).sum();
+        sending == 1 && self.expected_us.iter().all(|until| until.get() == 0)
+    }
+
+    fn behind(&self, urgency: Urgency, now_us: u64) -> Option<Behind> {
+        let more_urgent = ..usize::from(urgency.0);
+        if self.sending[more_urgent].iter().any(|streams| streams.get() > 0) {
+            return Some(Behind::Sending);
+        }
+        let expected = self.expected_us[more_urgent].iter().map(Cell::get).max().unwrap_or(0);
+        (expected > now_us).then_some(Behind::Expected(expected))
     }
 }
 
@@ -112,6 +152,12 @@ impl<'a> Going<'a> {
         let streams = &turns.sending[usize::from(urgency.0)];
         streams.set(streams.get() + 1);
         Going { turns, urgency }
+    }
+
+    /// The end of a turn. `more`: it was a large block, and not the last.
+    pub(super) fn end(self, more: bool, local: &Local) {
+        let until = if more { local.clock.now_us() + BETWEEN_BLOCKS.as_micros() as u64 } else { 0 };
+        self.turns.expected_us[usize::from(self.urgency.0)].set(until);
     }
 }
 
@@ -157,14 +203,23 @@ mod tests {
     #[test]
     fn the_less_urgent_are_behind_until_the_last_of_the_urgent_has_gone() {
         let turns = Turns::default();
+        let behind = |urgency| turns.behind(Urgency(urgency), 100);
         let urgent = Going::new(&turns, Urgency(1));
+        assert!(turns.are_quiet());
         let another = Going::new(&turns, Urgency(1));
-        assert!(turns.is_behind(Urgency(2)) && turns.is_behind(Urgency(7)));
-        assert!(!turns.is_behind(Urgency(1)) && !turns.is_behind(Urgency(0)));
+        assert!(!turns.are_quiet());
+        assert_eq!((behind(2), behind(7)), (Some(Behind::Sending), Some(Behind::Sending)));
+        assert_eq!((behind(1), behind(0)), (None, None));
         turns.waiting.borrow_mut().push(Waker::noop().clone());
         drop(urgent);
-        assert!(turns.is_behind(Urgency(2)) && turns.waiting.borrow().len() == 1);
+        assert_eq!(behind(2), Some(Behind::Sending));
+        assert_eq!(turns.waiting.borrow().len(), 1);
         drop(another);
-        assert!(!turns.is_behind(Urgency(7)) && turns.waiting.borrow().is_empty());
+        assert_eq!(behind(7), None);
+        assert!(turns.waiting.borrow().is_empty());
+        // Its next block is awaited for a while.
+        turns.expected_us[1].set(150);
+        assert_eq!((behind(2), behind(1)), (Some(Behind::Expected(150)), None));
+        assert_eq!(turns.behind(Urgency(2), 150), None);
     }
 }

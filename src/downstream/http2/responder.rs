@@ -18,7 +18,7 @@ use crate::downstream::service::Service;
 use crate::http::{BodyEnd, Reuse, Scheme, Version};
 use crate::http1::{MapSink, ResponseHead, declared_length, each_response_field, map_of_trailers};
 use crate::limits::Pace;
-use crate::net::Buffer;
+use crate::net::{Buffer, LARGE};
 use crate::proxy::Responder;
 
 /// How long a stream that waits for its client's window holds back less urgent ones.
@@ -114,8 +114,11 @@ impl Responder for Http2Responder<'_> {
                 Ok(body.capacity() >= length)
             })?;
             self.with_body(|body| body.send_data(std::mem::take(bytes), ends && fits))?;
-            if !(last && fits) {
-                self.room(going, length).await?;
+            if last && fits {
+                going.end(false, &self.service.local);
+            } else {
+                let more = !last && length >= LARGE / 2;
+                self.room(going, length, more).await?;
                 if ends {
                     self.with_body(|body| body.send_data(Buffer::default(), true))?;
                 }
@@ -155,12 +158,12 @@ impl Http2Responder<'_> {
 
     /// Waits until the client's window has a place for more than what was given before: so many octets at last. Less urgent
     /// streams wait, too, unless it takes long: then it is this stream alone that the client does not read.
-    async fn room(&mut self, going: Going<'_>, length: usize) -> io::Result<()> {
+    async fn room(&mut self, going: Going<'_>, length: usize, more: bool) -> io::Result<()> {
         let local = &self.service.local;
         let (patience, since_ms) = (self.pace.allows(length).min(self.idle), local.clock.now_ms());
         let held = patience.min(HELD_BACK_MAX);
         let mut room = within(local, held, |context| self.poll_room(context)).await;
-        drop(going);
+        going.end(more && room.is_some(), local);
         if room.is_none() {
             room = within(local, patience - held, |context| self.poll_room(context)).await;
         }
