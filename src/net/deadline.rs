@@ -334,7 +334,7 @@ mod tests {
                 deadlines.tick();
             };
             step(Duration::from_secs(pause));
-            deadline.set(Half::Read, clock.after(Duration::from_secs(20)));
+            deadline.set(Half::Read, clock.after(Duration::from_secs(pause + 20)));
             step(Duration::from_secs(pause));
             deadline.set(Half::Read, clock.after(Duration::from_secs(20)));
             for _ in 0..190 {
