@@ -37,7 +37,11 @@ pub fn config(
     };
     let provider = CryptoProvider {
         cipher_suites: vec![suite],
-        kx_groups: vec![group],
+        // In TLS 1.2 the list says, too, of which curve a certificate may be (RFC 8422 §5.1.1).
+        kx_groups: match arrival {
+            Arrival::ResumedByIdTls12 => vec![group, kx_group::SECP256R1],
+            _ => vec![group],
+        },
         ..aws_lc_rs::default_provider()
     };
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
