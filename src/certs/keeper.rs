@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -77,6 +77,8 @@ pub struct KeeperCounters {
 pub struct Keeper {
     room: Arc<Room>,
     watched: Mutex<Watched>,
+    // By their numbers.
+    policies: Mutex<HashMap<u64, Weak<Policy>>>,
     pub counters: KeeperCounters,
     // Wakes the thread that watches.
     wake: UnixStream,
@@ -149,6 +151,7 @@ impl Keeper {
         Ok(Arc::new(Keeper {
             room: Arc::new(room),
             watched: Mutex::default(),
+            policies: Mutex::default(),
             counters: KeeperCounters::default(),
             wake,
             orders: on_demand::Orders::default(),
@@ -192,7 +195,7 @@ impl Keeper {
         let warned = warnings.len();
         // Before anything is read: a change meanwhile is seen later.
         let seen = plan.look();
-        let policy = Arc::new(plan.policy.make(configs.provider())?);
+        let policy = self.shared_policy(plan.policy.make(configs.provider())?);
         let before = self.lock().by_name.get(&plan.site).filter(|kept| kept.is_alike(&plan)).cloned();
         let mut slots = Vec::new();
         let mut fixed = Vec::new();
@@ -244,6 +247,20 @@ impl Keeper {
         let troubles = warnings[warned..].iter().filter_map(Trouble::of_warning).collect();
         let state = Mutex::new(KeptState { seen, fixed: states, troubles });
         Ok(Arc::new(KeptSite { plan, tls, fixed, asked, state }))
+    }
+
+    /// Equal policies are one: most sites have the same, and a verifier of client certificates is large.
+    fn shared_policy(&self, policy: Policy) -> Arc<Policy> {
+        let mut policies = self.policies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) =
+            policies.get(&policy.number()).and_then(Weak::upgrade).filter(|known| **known == policy)
+        {
+            return known;
+        }
+        policies.retain(|_, known| known.strong_count() > 0);
+        let policy = Arc::new(policy);
+        policies.insert(policy.number(), Arc::downgrade(&policy));
+        policy
     }
 
     fn asking(&self, source: &Source) -> Result<Option<Asking>, CertificateProblem> {

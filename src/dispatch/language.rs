@@ -19,11 +19,20 @@ impl Languages {
     /// Whether `z_language` takes the segment. A site that names no languages takes any code of
     /// ISO 639-1, as the original does with its own list.
     pub(super) fn is_language(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
-        if self.codes.is_empty() {
-            return ISO_639_1.as_bytes().chunks_exact(3).any(|code| is(&code[..2]));
-        }
-        self.is_prefix(is)
+        if self.codes.is_empty() { iso_639_1().any(&mut is) } else { self.is_prefix(is) }
     }
+
+    /// All that `z_language` takes.
+    pub(super) fn all(&self) -> Vec<Vec<u8>> {
+        if self.codes.is_empty() {
+            return iso_639_1().map(<[u8]>::to_vec).collect();
+        }
+        self.codes.iter().map(|code| code.to_vec()).collect()
+    }
+}
+
+fn iso_639_1() -> impl Iterator<Item = &'static [u8]> {
+    ISO_639_1.as_bytes().chunks_exact(3).map(|code| &code[..2])
 }
 
 /// Two letters and a space each.

@@ -34,6 +34,7 @@ mod handshakes;
 mod http2;
 mod http2_clients;
 mod http2_floods;
+mod http2_upstreams;
 mod leaving;
 mod lifecycle;
 mod limits;

@@ -1,6 +1,6 @@
 //! What readers of HTTP disagree on is refused: nothing of it reaches a site server.
 
-use crate::harness::{Client, End, Server, Upstream, serve};
+use crate::harness::{BAD_CHUNKS, Client, End, Server, Upstream, serve};
 
 fn both(server: &Server) -> [Client; 2] {
     [Client::http(server.http()), Client::https(server.https(), "a.test")]
@@ -149,26 +149,6 @@ fn connection_options_that_take_away_what_counts() {
         b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: a b\r\n\r\n",
     ]);
 }
-
-/// Chunks that are wrong. With the head they never reach the site server; behind it the exchange ends there.
-const BAD_CHUNKS: [&[u8]; 16] = [
-    b"\r\nabc\r\n0\r\n\r\n",
-    b"g\r\nabc\r\n0\r\n\r\n",
-    b"-3\r\nabc\r\n0\r\n\r\n",
-    b"+3\r\nabc\r\n0\r\n\r\n",
-    b"0x3\r\nabc\r\n0\r\n\r\n",
-    b" 3\r\nabc\r\n0\r\n\r\n",
-    b"3 \r\nabc\r\n0\r\n\r\n",
-    b"3\nabc\r\n0\r\n\r\n",
-    b"3\r\nabc\n0\r\n\r\n",
-    b"3\r\nabcd\r\n0\r\n\r\n",
-    b"3\r\nab\r\n0\r\n\r\n",
-    b"ffffffffffffffff1\r\nabc\r\n0\r\n\r\n",
-    b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-    b"3;\x00\r\nabc\r\n0\r\n\r\n",
-    b"3;a\nb\r\nabc\r\n0\r\n\r\n",
-    b"3\r\nabc\r\n0\r\nbad trailer\r\n\r\n",
-];
 
 #[test]
 fn bad_chunks_that_come_with_the_head() {

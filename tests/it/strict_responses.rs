@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Client, Server, Setup, Upstream, any_site, response_with, serve, wait_until};
+use crate::harness::{
+    BAD_CHUNKS, Client, Server, Setup, Upstream, any_site, response_with, serve, wait_until,
+};
 
 fn both(server: &Server) -> [Client; 2] {
     [Client::http(server.http()), Client::https(server.https(), "a.test")]
@@ -95,27 +97,6 @@ fn a_head_with_more_than_one_meaning_is_a_bad_gateway() {
         assert!(upstream.has_ended(0), "{about}");
     }
 }
-
-/// Chunks that are wrong behind a head that is good; the first of them is.
-const BAD_CHUNKS: &[&[u8]] = &[
-    b"\r\n",
-    b"g\r\nabc\r\n0\r\n\r\n",
-    b"-3\r\nabc\r\n0\r\n\r\n",
-    b"+3\r\nabc\r\n0\r\n\r\n",
-    b"0x3\r\nabc\r\n0\r\n\r\n",
-    b" 3\r\nabc\r\n0\r\n\r\n",
-    b"3 \r\nabc\r\n0\r\n\r\n",
-    b"3\nabc\r\n0\r\n\r\n",
-    b"3\r\nabc\n0\r\n\r\n",
-    b"3\r\nabcd\r\n0\r\n\r\n",
-    b"3\r\nab\r\n0\r\n\r\n",
-    b"10000000000000000\r\nabc\r\n0\r\n\r\n",
-    b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-    b"3;\"\n\"\r\nabc\r\n0\r\n\r\n",
-    b"3\r\nabc\r\n0\r\nno colon\r\n\r\n",
-    b"3\r\nabc\r\n0\r\nX : y\r\n\r\n",
-    b"3\r\nabc\r\n0\r\nX: y\n\r\n",
-];
 
 #[test]
 fn a_body_with_broken_framing_never_looks_whole() {

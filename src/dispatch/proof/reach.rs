@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::super::RuleId;
 use super::super::rule::{Element, Rule};
 use super::super::site::Site;
-use super::shape::{element, has_rest, languages, shortest, target};
+use super::shape::{element, has_rest, shortest, target};
 
 /// Comparisons of elements for one site: a second of work or less.
 const STEPS_MAX: u64 = 100_000_000;
@@ -96,7 +96,7 @@ impl<'a> Prover<'a> {
                 _ => open_starts.push(index),
             }
         }
-        let languages = languages(site);
+        let languages = site.table.languages.all();
         let literals: BTreeSet<&[u8]> = rules
             .iter()
             .flat_map(|rule| &rule.path)

@@ -19,16 +19,6 @@ pub(super) fn element(rule: &Rule, position: usize) -> Option<&Element> {
     rule.path.get(position).or_else(|| rule.path.last().filter(|last| **last == Element::Rest))
 }
 
-/// All that `z_language` takes.
-pub(super) fn languages(site: &Site) -> Vec<Vec<u8>> {
-    if !site.written.languages.is_empty() {
-        return site.written.languages.iter().map(|code| code.as_bytes().to_vec()).collect();
-    }
-    let letters = b'a'..=b'z';
-    let codes = letters.clone().flat_map(|first| letters.clone().map(move |second| vec![first, second]));
-    codes.filter(|code| site.table.languages.is_language(|language| language == code)).collect()
-}
-
 /// A target that is read as these segments.
 pub(super) fn target(site: &Site, segments: &[Vec<u8>]) -> Vec<u8> {
     let mut target = Vec::new();

@@ -70,7 +70,9 @@ pub(super) struct Turns {
     sending: [Cell<u32>; LEVELS],
     // Until when another block of it is awaited, in microseconds.
     expected_us: [Cell<u64>; LEVELS],
-    waiting: RefCell<Vec<Waker>>,
+    // Those who wait, each once.
+    waiting: RefCell<Vec<(u64, Waker)>>,
+    numbers: Cell<u64>,
 }
 
 /// The place of a stream among those of its connection.
@@ -115,10 +117,11 @@ impl<'a> Turn<'a> {
                     local.sleep(Duration::from_micros(until_us - now_us).min(left)).await;
                 }
                 Some(Behind::Sending) => {
+                    let place = Waiting::new(turns);
                     // Late: it goes all the same.
                     let _ = within(local, left, |context| {
                         if turns.behind(urgency, now_us) == Some(Behind::Sending) {
-                            turns.waiting.borrow_mut().push(context.waker().clone());
+                            place.wait(context.waker());
                             return Poll::Pending;
                         }
                         Poll::Ready(())
@@ -127,6 +130,35 @@ impl<'a> Turn<'a> {
                 }
             }
         }
+    }
+}
+
+/// A place among those who wait, given back when it is dropped: a stream may end while it waits.
+struct Waiting<'a> {
+    turns: &'a Turns,
+    number: u64,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(turns: &'a Turns) -> Waiting<'a> {
+        let number = turns.numbers.get();
+        turns.numbers.set(number + 1);
+        Waiting { turns, number }
+    }
+
+    /// However often it is polled, it has one waker there.
+    fn wait(&self, waker: &Waker) {
+        let mut waiting = self.turns.waiting.borrow_mut();
+        match waiting.iter_mut().find(|(number, _)| *number == self.number) {
+            Some((_, known)) => known.clone_from(waker),
+            None => waiting.push((self.number, waker.clone())),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.turns.waiting.borrow_mut().retain(|(number, _)| *number != self.number);
     }
 }
 
@@ -166,7 +198,7 @@ impl Drop for Going<'_> {
         let streams = &self.turns.sending[usize::from(self.urgency.0)];
         streams.set(streams.get() - 1);
         if streams.get() == 0 {
-            self.turns.waiting.borrow_mut().drain(..).for_each(Waker::wake);
+            self.turns.waiting.borrow_mut().drain(..).for_each(|(_, waker)| waker.wake());
         }
     }
 }
@@ -210,7 +242,11 @@ mod tests {
         assert!(!turns.are_quiet());
         assert_eq!((behind(2), behind(7)), (Some(Behind::Sending), Some(Behind::Sending)));
         assert_eq!((behind(1), behind(0)), (None, None));
-        turns.waiting.borrow_mut().push(Waker::noop().clone());
+        let place = Waiting::new(&turns);
+        let gone = Waiting::new(&turns);
+        (0..100).for_each(|_| place.wait(Waker::noop()));
+        gone.wait(Waker::noop());
+        drop(gone);
         drop(urgent);
         assert_eq!(behind(2), Some(Behind::Sending));
         assert_eq!(turns.waiting.borrow().len(), 1);

@@ -1,7 +1,7 @@
 //! HTTP/2 as a client: with the protocol's own library, or frame by frame.
 
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -14,9 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Client, PATIENCE};
 
-struct Io(Client);
+/// A socket that does not block, as the library's transport: it is polled again and again, so nobody is woken.
+pub(super) struct Io<T>(pub(super) T);
 
-impl AsyncRead for Io {
+impl<T: io::Read + Unpin> AsyncRead for Io<T> {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut bytes = vec![0; into.remaining().min(64 * 1024)];
         match self.get_mut().0.read(&mut bytes) {
@@ -30,7 +31,7 @@ impl AsyncRead for Io {
     }
 }
 
-impl AsyncWrite for Io {
+impl<T: io::Write + Unpin> AsyncWrite for Io<T> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut().0.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,

@@ -2,7 +2,7 @@
 //! a future that the thread polls.
 
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
@@ -16,9 +16,8 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Response, request};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::http2::read_body;
+use super::http2::{Io, read_body};
 
 /// A request, and where its response goes.
 pub struct Call {
@@ -170,7 +169,7 @@ impl Drop for Http2Upstream {
 fn serve(stream: Box<dyn Socket>, number: usize, builder: &Builder, shared: &Shared, work: &Work) {
     let mut context = Context::from_waker(Waker::noop());
     let mut handshake = Box::pin(builder.handshake::<_, Bytes>(Io(stream)));
-    let mut connection: Option<Connection<Io, Bytes>> = None;
+    let mut connection: Option<Connection<Io<Box<dyn Socket>>, Bytes>> = None;
     let mut running: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
     let mut said = shared.go_away.load(Ordering::SeqCst);
     let cut = shared.cut.load(Ordering::SeqCst);
@@ -216,38 +215,5 @@ impl Call {
     pub fn begin(&mut self) -> SendStream<Bytes> {
         let head = Response::builder().header("content-type", "application/grpc").body(()).expect("a head");
         self.respond.send_response(head, false).expect("an open stream")
-    }
-}
-
-struct Io(Box<dyn Socket>);
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut bytes = vec![0; into.remaining().min(64 * 1024)];
-        match self.get_mut().0.read(&mut bytes) {
-            Ok(read) => {
-                into.put_slice(&bytes[..read]);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut().0.write(bytes) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-            other => Poll::Ready(other),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -198,3 +198,28 @@ pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 pub fn show(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(2000)]).escape_debug().to_string()
 }
+
+/// Chunks that are wrong, the first of them or a later one.
+pub const BAD_CHUNKS: &[&[u8]] = &[
+    b"\r\nabc\r\n0\r\n\r\n",
+    b"g\r\nabc\r\n0\r\n\r\n",
+    b"-3\r\nabc\r\n0\r\n\r\n",
+    b"+3\r\nabc\r\n0\r\n\r\n",
+    b"0x3\r\nabc\r\n0\r\n\r\n",
+    b" 3\r\nabc\r\n0\r\n\r\n",
+    b"3 \r\nabc\r\n0\r\n\r\n",
+    b"3\nabc\r\n0\r\n\r\n",
+    b"3\r\nabc\n0\r\n\r\n",
+    b"3\r\nabcd\r\n0\r\n\r\n",
+    b"3\r\nab\r\n0\r\n\r\n",
+    b"ffffffffffffffff1\r\nabc\r\n0\r\n\r\n",
+    b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
+    b"3;\x00\r\nabc\r\n0\r\n\r\n",
+    b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nbad trailer\r\n\r\n",
+    b"10000000000000000\r\nabc\r\n0\r\n\r\n",
+    b"3;\"\n\"\r\nabc\r\n0\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nno colon\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX : y\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX: y\n\r\n",
+];

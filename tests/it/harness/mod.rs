@@ -22,7 +22,7 @@ pub use authority::FakeAuthority;
 pub use certificate::{Authority, Issued, sha256};
 pub use client::{Client, End, Tls};
 pub use http2_upstream::{Call, Http2Upstream};
-pub use message::Message;
+pub use message::{BAD_CHUNKS, Message};
 pub use pebble::{Pebble, PebbleSetup, free_address, is_installed};
 #[cfg(feature = "acme")]
 pub use redis::Redis;
