@@ -22,6 +22,7 @@
 //! resumption, never the bound. Set aside: a thread-local between `take` and `put` (handshakes of
 //! one worker interleave), and a copy of the `ServerConfig` for each connection.
 
+mod aead;
 pub mod certificate;
 mod certificate_cache;
 pub mod challenges;

@@ -22,18 +22,16 @@ mod tests;
 use std::fmt;
 use std::ops::Range;
 
-use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 use rustls::ConnectionTrafficSecrets;
 use rustls::server::ServerConnection;
 use zeroize::Zeroizing;
 
+use super::aead::{Algorithm, HEADER_BYTES, KEY_BYTES_MAX, Key, NONCE_BYTES, TAG_BYTES, Unopened};
 use super::traffic_secrets::{TrafficSecret, TrafficSecrets};
 
 /// Data in a full record (RFC 8446 §5.1).
 pub const FRAGMENT_BYTES_MAX: usize = 16 * 1024;
-const HEADER_BYTES: usize = 5;
-const TAG_BYTES: usize = 16;
 /// What sealing adds to the data of a record: header, content type, tag.
 pub const RECORD_OVERHEAD: usize = HEADER_BYTES + 1 + TAG_BYTES;
 /// Of a received record with its header: data, content type, padding and tag are at most 256 bytes more than
@@ -59,7 +57,7 @@ const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
 
 pub struct Records {
-    suite: Suite,
+    algorithm: Algorithm,
     sealing: Half,
     opening: Half,
     // A key update of ours goes before the next data.
@@ -76,19 +74,12 @@ pub struct Records {
 
 /// One direction.
 struct Half {
-    key: LessSafeKey,
-    iv: [u8; aead::NONCE_LEN],
+    key: Key,
+    iv: [u8; NONCE_BYTES],
     // Of the next record.
     sequence: u64,
     // The keys of the next generation come from it.
     secret: TrafficSecret,
-}
-
-#[derive(Clone, Copy)]
-enum Suite {
-    Aes128Gcm,
-    Aes256Gcm,
-    Chacha20Poly1305,
 }
 
 /// What a received record was.
@@ -158,14 +149,14 @@ impl Records {
     /// been sent, and all it received ended with a whole record and was read. `None`: rustls would not.
     pub fn take_over(session: ServerConnection, secrets: TrafficSecrets) -> Option<Records> {
         let extracted = session.dangerous_extract_secrets().ok()?;
-        let (suite, sealing) = Half::extracted(extracted.tx, secrets.server)?;
+        let (algorithm, sealing) = Half::extracted(extracted.tx, secrets.server)?;
         let (_, opening) = Half::extracted(extracted.rx, secrets.client)?;
-        Some(Records::new(suite, sealing, opening))
+        Some(Records::new(algorithm, sealing, opening))
     }
 
-    fn new(suite: Suite, sealing: Half, opening: Half) -> Records {
+    fn new(algorithm: Algorithm, sealing: Half, opening: Half) -> Records {
         Records {
-            suite,
+            algorithm,
             sealing,
             opening,
             owes_key_update: false,
@@ -225,13 +216,13 @@ impl Records {
 
     /// Writes what must go before the next data: the answer to a key update, or one of ours.
     fn seal_ahead(&mut self, out: &mut [u8]) -> usize {
-        if !self.owes_key_update && self.sealing.sequence < self.suite.records_max() {
+        if !self.owes_key_update && self.sealing.sequence < records_max(self.algorithm) {
             return 0;
         }
         self.owes_key_update = false;
         // update_not_requested: the client renews its own key as it sees fit.
         let written = self.sealing.seal(HANDSHAKE, &[KEY_UPDATE, 0, 0, 1, 0], out);
-        self.sealing.renew(self.suite);
+        self.sealing.renew(self.algorithm);
         written
     }
 
@@ -317,7 +308,7 @@ impl Records {
         match self.message {
             [_, 0, 0, 1, requested @ 0..=1] => {
                 self.owes_key_update |= requested == 1;
-                self.opening.renew(self.suite);
+                self.opening.renew(self.algorithm);
                 Ok(())
             }
             [_, 0, 0, 1, _] => Err(BadRecord::UnknownUpdate),
@@ -333,49 +324,52 @@ impl Records {
 
 impl Half {
     /// `secret`: of the first generation; keys may have been renewed since.
-    fn extracted(from: (u64, ConnectionTrafficSecrets), mut secret: TrafficSecret) -> Option<(Suite, Half)> {
+    fn extracted(
+        from: (u64, ConnectionTrafficSecrets),
+        mut secret: TrafficSecret,
+    ) -> Option<(Algorithm, Half)> {
         let (sequence, keys) = from;
-        let (suite, key, iv) = match &keys {
-            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Suite::Aes128Gcm, key, iv),
-            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Suite::Aes256Gcm, key, iv),
-            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Suite::Chacha20Poly1305, key, iv),
+        let (algorithm, key, iv) = match &keys {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (Algorithm::Aes128Gcm, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (Algorithm::Aes256Gcm, key, iv),
+            ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => (Algorithm::Chacha20Poly1305, key, iv),
             _ => return None,
         };
         for _ in 0..GENERATIONS_MAX {
-            let mut derived = Zeroizing::new([0; 32]);
-            let derived = &mut derived[..suite.algorithm().key_len()];
-            secret.expand(suite.hash(), b"key", derived);
+            let mut derived = Zeroizing::new([0; KEY_BYTES_MAX]);
+            let derived = &mut derived[..algorithm.key_bytes()];
+            secret.expand(hash(algorithm), b"key", derived);
             if derived == key.as_ref() {
-                let (key, iv) = (suite.key(derived), iv.as_ref().try_into().ok()?);
-                return Some((suite, Half { key, iv, sequence, secret }));
+                let (key, iv) = (Key::new(algorithm, derived), iv.as_ref().try_into().ok()?);
+                return Some((algorithm, Half { key, iv, sequence, secret }));
             }
-            secret = secret.next(suite.hash());
+            secret = secret.next(hash(algorithm));
         }
         None
     }
 
     /// Keys of the next generation (RFC 8446 §7.2), counted from nothing.
-    fn renew(&mut self, suite: Suite) {
-        *self = Half::from_secret(suite, self.secret.next(suite.hash()));
+    fn renew(&mut self, algorithm: Algorithm) {
+        *self = Half::from_secret(algorithm, self.secret.next(hash(algorithm)));
     }
 
-    fn from_secret(suite: Suite, secret: TrafficSecret) -> Half {
-        let mut key = Zeroizing::new([0; 32]);
-        let key = &mut key[..suite.algorithm().key_len()];
-        secret.expand(suite.hash(), b"key", key);
-        let mut iv = [0; aead::NONCE_LEN];
-        secret.expand(suite.hash(), b"iv", &mut iv);
-        Half { key: suite.key(key), iv, sequence: 0, secret }
+    fn from_secret(algorithm: Algorithm, secret: TrafficSecret) -> Half {
+        let mut key = Zeroizing::new([0; KEY_BYTES_MAX]);
+        let key = &mut key[..algorithm.key_bytes()];
+        secret.expand(hash(algorithm), b"key", key);
+        let mut iv = [0; NONCE_BYTES];
+        secret.expand(hash(algorithm), b"iv", &mut iv);
+        Half { key: Key::new(algorithm, key), iv, sequence: 0, secret }
     }
 
     /// The nonce of the next record (RFC 8446 §5.3), never given twice.
-    fn nonce(&mut self) -> Nonce {
+    fn nonce(&mut self) -> [u8; NONCE_BYTES] {
         let mut nonce = self.iv;
         for (byte, count) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
             *byte ^= count;
         }
         self.sequence = self.sequence.checked_add(1).expect("2^64 records take longer than there is time");
-        Nonce::assume_unique_for_key(nonce)
+        nonce
     }
 
     /// Writes one record; returns its length.
@@ -386,48 +380,30 @@ impl Half {
         let nonce = self.nonce();
         let (head, sealed) = out[..HEADER_BYTES + length].split_at_mut(HEADER_BYTES);
         head.copy_from_slice(&header);
-        let (into, last) = sealed.split_at_mut(data.len());
-        let sealed = self.key.seal_out_of_place_scatter(nonce, Aad::from(header), data, into, &[kind], last);
-        sealed.expect("the lengths are right");
+        self.key.seal(nonce, header, data, kind, sealed);
         HEADER_BYTES + length
     }
 
     /// Opens one record in place; what is inside has its type and padding at the end.
     fn open<'a>(&mut self, header: [u8; HEADER_BYTES], sealed: &'a mut [u8]) -> Result<&'a [u8], BadRecord> {
         let nonce = self.nonce();
-        match self.key.open_in_place(nonce, Aad::from(header), sealed) {
-            Ok(inner) => Ok(inner),
-            Err(_) => Err(BadRecord::Unopened),
-        }
+        self.key.open(nonce, header, sealed).map_err(|Unopened| BadRecord::Unopened)
     }
 }
 
-impl Suite {
-    fn algorithm(self) -> &'static aead::Algorithm {
-        match self {
-            Suite::Aes128Gcm => &aead::AES_128_GCM,
-            Suite::Aes256Gcm => &aead::AES_256_GCM,
-            Suite::Chacha20Poly1305 => &aead::CHACHA20_POLY1305,
-        }
+/// The hash of a algorithm, which its keys are derived with (RFC 8446 §B.4).
+fn hash(algorithm: Algorithm) -> hkdf::Algorithm {
+    match algorithm {
+        Algorithm::Aes128Gcm | Algorithm::Chacha20Poly1305 => hkdf::HKDF_SHA256,
+        Algorithm::Aes256Gcm => hkdf::HKDF_SHA384,
     }
+}
 
-    fn hash(self) -> hkdf::Algorithm {
-        match self {
-            Suite::Aes128Gcm | Suite::Chacha20Poly1305 => hkdf::HKDF_SHA256,
-            Suite::Aes256Gcm => hkdf::HKDF_SHA384,
-        }
-    }
-
-    /// Records after which a key is renewed (RFC 8446 §5.5: 2^24.5 full records for AES-GCM; ChaCha20's limit
-    /// is past the sequence numbers).
-    fn records_max(self) -> u64 {
-        match self {
-            Suite::Aes128Gcm | Suite::Aes256Gcm => 1 << 24,
-            Suite::Chacha20Poly1305 => 1 << 62,
-        }
-    }
-
-    fn key(self, bytes: &[u8]) -> LessSafeKey {
-        LessSafeKey::new(UnboundKey::new(self.algorithm(), bytes).expect("a key of the suite's length"))
+/// Records after which a key is renewed (RFC 8446 §5.5: 2^24.5 full records for AES-GCM; ChaCha20's limit is past
+/// the sequence numbers).
+fn records_max(algorithm: Algorithm) -> u64 {
+    match algorithm {
+        Algorithm::Aes128Gcm | Algorithm::Aes256Gcm => 1 << 24,
+        Algorithm::Chacha20Poly1305 => 1 << 62,
     }
 }

@@ -3,12 +3,12 @@
 use rustls::client::ClientConnection;
 
 use super::{
-    APPLICATION_DATA, FRAGMENT_BYTES_MAX, HANDSHAKE, HEADER_BYTES, Half, KEY_UPDATE, Records, Suite,
+    APPLICATION_DATA, Algorithm, FRAGMENT_BYTES_MAX, HANDSHAKE, HEADER_BYTES, Half, KEY_UPDATE, Records,
 };
 use crate::tls::traffic_secrets::{TrafficSecret, TrafficSecrets};
 
 pub struct Peer {
-    suite: Suite,
+    algorithm: Algorithm,
     sealing: Half,
     opening: Half,
 }
@@ -16,24 +16,24 @@ pub struct Peer {
 impl Peer {
     pub fn take_over(client: ClientConnection, secrets: TrafficSecrets) -> Option<Peer> {
         let extracted = client.dangerous_extract_secrets().ok()?;
-        let (suite, sealing) = Half::extracted(extracted.tx, secrets.client)?;
+        let (algorithm, sealing) = Half::extracted(extracted.tx, secrets.client)?;
         let (_, opening) = Half::extracted(extracted.rx, secrets.server)?;
-        Some(Peer { suite, sealing, opening })
+        Some(Peer { algorithm, sealing, opening })
     }
 
     /// Both sides of a connection that never had a handshake.
     pub fn pair(suite: u8) -> (Records, Peer) {
-        let (suite, length) = match suite % 3 {
-            0 => (Suite::Aes128Gcm, 32),
-            1 => (Suite::Aes256Gcm, 48),
-            _ => (Suite::Chacha20Poly1305, 32),
+        let (algorithm, length) = match suite % 3 {
+            0 => (Algorithm::Aes128Gcm, 32),
+            1 => (Algorithm::Aes256Gcm, 48),
+            _ => (Algorithm::Chacha20Poly1305, 32),
         };
         let half = |byte| {
             let secret = TrafficSecret::new(&[byte; 48][..length]).expect("as long as a hash");
-            Half::from_secret(suite, secret)
+            Half::from_secret(algorithm, secret)
         };
-        let records = Records::new(suite, half(1), half(2));
-        (records, Peer { suite, sealing: half(2), opening: half(1) })
+        let records = Records::new(algorithm, half(1), half(2));
+        (records, Peer { algorithm, sealing: half(2), opening: half(1) })
     }
 
     /// A record of any type. `padding`: zeros behind the type.
@@ -62,7 +62,7 @@ impl Peer {
         let message = [KEY_UPDATE, 0, 0, 1, u8::from(requested)];
         let sent =
             message.chunks(5_usize.div_ceil(pieces)).flat_map(|part| self.seal(HANDSHAKE, part, 0)).collect();
-        self.sealing.renew(self.suite);
+        self.sealing.renew(self.algorithm);
         sent
     }
 
@@ -78,7 +78,7 @@ impl Peer {
             let (&kind, content) = inner.split_last().expect("there is a type");
             assert!(content.len() <= FRAGMENT_BYTES_MAX, "a record is too long");
             if kind == HANDSHAKE && content.first() == Some(&KEY_UPDATE) {
-                self.opening.renew(self.suite);
+                self.opening.renew(self.algorithm);
             }
             records.push((kind, content.to_vec()));
         }
