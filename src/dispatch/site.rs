@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 
 use super::host::{HOST_BYTES_MAX, Host, is_lookup_name, write_lookup_name};
 use super::language::Languages;
-use super::pattern::PatternProblem;
+use super::pattern::{PatternProblem, Patterns};
 use super::rule::{Place, Rule};
 use super::table::{Table, Unfit};
 use super::{RuleId, SiteId};
@@ -177,13 +177,14 @@ impl Sites {
             fallback: None,
         };
         let mut problems = Vec::new();
+        let mut patterns = Patterns::default();
         for written in sites {
-            compiled.add(written, &mut problems);
+            compiled.add(written, &mut patterns, &mut problems);
         }
         if problems.is_empty() { Ok(compiled) } else { Err(problems) }
     }
 
-    fn add(&mut self, written: SiteRules, problems: &mut Vec<RuleProblem>) {
+    fn add(&mut self, written: SiteRules, patterns: &mut Patterns, problems: &mut Vec<RuleProblem>) {
         let start = problems.len();
         let mut report = |kind| problems.push(RuleProblem { site: written.name.clone(), rule: None, kind });
         let Ok(number) = u32::try_from(self.sites.len()) else {
@@ -209,7 +210,7 @@ impl Sites {
                 kind: RuleProblemKind::NoCanonicalHost,
             });
         }
-        let (table, unfit) = Table::compile(&written.rules, Languages::new(&written.languages));
+        let (table, unfit) = Table::compile(&written.rules, Languages::new(&written.languages), patterns);
         for (index, why) in unfit {
             let rule = &written.rules[index];
             let kind = match why {
