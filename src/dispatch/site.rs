@@ -1,6 +1,7 @@
 //! The sites: which host belongs to which, and what each of them says.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -46,7 +47,8 @@ pub struct SiteRules {
     /// `z_language` takes any code of ISO 639-1.
     pub languages: Vec<String>,
     pub unmatched: Unmatched,
-    pub rules: Vec<Rule>,
+    /// Of the configuration, which has the same ones.
+    pub rules: Arc<[Rule]>,
     /// Sites with equal numbers have equal TLS policies.
     pub tls_policy: u32,
 }
