@@ -46,7 +46,7 @@ pub fn sites(rules: usize) -> Sites {
         is_permanent: false,
         languages: vec!["en".into(), "nl".into(), "de".into()],
         unmatched: Unmatched::Forward,
-        rules: list,
+        rules: list.into(),
         tls_policy: 0,
     };
     let ports = Ports { http: Some(80), https: Some(443) };

@@ -28,7 +28,7 @@ pub fn check(bytes: &[u8]) {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: Vec::new(),
+        rules: [].into(),
         tls_policy: 0,
     };
     let sites = vec![site("it", vec![text]), site("rest", vec!["*".to_owned()])];

@@ -61,7 +61,7 @@ fn table(authority: &'static str, languages: &[&str]) -> Table {
         is_permanent: false,
         languages: languages.iter().map(|&language| language.to_owned()).collect(),
         unmatched: Unmatched::Forward,
-        rules,
+        rules: rules.into(),
         tls_policy: 0,
     };
     assert!(rules.iter().any(|rule| rule.path.contains(&Element::Language)));

@@ -68,7 +68,7 @@ fn compile(pattern: &str) -> Option<Sites> {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: vec![Rule { name: "rule".to_owned(), path, ssl: None, place }],
+        rules: [Rule { name: "rule".to_owned(), path, ssl: None, place }].into(),
         tls_policy: 0,
     };
     match Sites::compile(vec![site], Ports::default()) {

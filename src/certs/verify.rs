@@ -1,22 +1,28 @@
 //! The last proof before a certificate is served: a handshake with it, in memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    ActiveKeyExchange, CryptoProvider, SharedSecret, SupportedKxGroup, WebPkiSupportedAlgorithms,
+    verify_tls12_signature, verify_tls13_signature,
 };
+use rustls::ffdhe_groups::FfdheGroup;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
 use rustls::{
     CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, Error, NamedGroup, ServerConfig,
     ServerConnection, SignatureScheme,
 };
 
-use crate::tls::{Binding, Policy, ServedCertificate, ServerConfigs, Sessions};
+use crate::tls::{CertificateSet, ServedCertificate, ServerConfigs};
 
 /// Flights of a handshake; a retry takes three each way.
 const ROUNDS_MAX: usize = 8;
+
+/// Both sides of the proof, made once: ten thousand certificates are proved at a start.
+static SIDES: OnceLock<Result<Sides, Error>> = OnceLock::new();
 
 /// Whether a client can finish a handshake with `certificate`: the chain is read and the
 /// signature of its key checked. Who signed it is not looked at, and neither are dates and names.
@@ -24,30 +30,79 @@ const ROUNDS_MAX: usize = 8;
 /// # Errors
 /// What rustls says on the side that gave up.
 pub fn verify(certificate: &ServedCertificate, configs: &ServerConfigs) -> Result<(), Error> {
-    let policy = Policy::default();
-    let sessions = Sessions::Off.for_site(Binding::of("verify", &policy));
-    let server = configs
-        .build(&policy, certificate.clone().into(), sessions)
-        .map_err(|problem| Error::General(problem.to_string()))?;
-    handshake(client(configs.provider())?, &server)
+    let sides = SIDES.get_or_init(|| Sides::new(configs.provider())).as_ref().map_err(Error::clone)?;
+    let mut server = ServerConfig::clone(&sides.server);
+    server.cert_resolver = Arc::new(CertificateSet::from(certificate.clone()));
+    let name = ServerName::try_from("localhost").expect("localhost is a name");
+    handshake(ClientConnection::new(Arc::clone(&sides.client), name)?, &Arc::new(server))
 }
 
-/// The client of the proof. It is about certificate and key: of the rest the client offers what costs least:
-/// ten thousand are proved at a start.
-fn client(provider: &Arc<CryptoProvider>) -> Result<ClientConnection, Error> {
-    let mut provider = CryptoProvider::clone(provider);
-    provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519);
-    provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
-    let provider = Arc::new(provider);
-    let verifier = Arc::new(AnyIssuer(provider.signature_verification_algorithms));
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    let name = ServerName::try_from("localhost").expect("localhost is a name");
-    ClientConnection::new(Arc::new(config), name)
+/// The proof is about certificate and key. Of the rest both sides have what costs least.
+struct Sides {
+    client: Arc<ClientConfig>,
+    // Has no certificate.
+    server: ServerConfig,
+}
+
+impl Sides {
+    fn new(provider: &CryptoProvider) -> Result<Sides, Error> {
+        let mut provider = CryptoProvider::clone(provider);
+        provider.kx_groups = vec![&NoSecret];
+        provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
+        let provider = Arc::new(provider);
+        let verifier = Arc::new(AnyIssuer(provider.signature_verification_algorithms));
+        let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        client.resumption = Resumption::disabled();
+        client.cert_decompressors = Vec::new();
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        server.cert_compressors = Vec::new();
+        Ok(Sides { client: Arc::new(client), server })
+    }
+}
+
+/// The key exchange of the proof: nobody listens in memory, so what is agreed on is known.
+#[derive(Debug)]
+struct NoSecret;
+
+impl SupportedKxGroup for NoSecret {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        Ok(Box::new(NoSecret))
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        None
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+}
+
+impl ActiveKeyExchange for NoSecret {
+    fn complete(self: Box<Self>, _: &[u8]) -> Result<SharedSecret, Error> {
+        Ok(SharedSecret::from(&[0; 32][..]))
+    }
+
+    fn ffdhe_group(&self) -> Option<FfdheGroup<'static>> {
+        None
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &[0; 32]
+    }
 }
 
 fn handshake(mut client: ClientConnection, config: &Arc<ServerConfig>) -> Result<(), Error> {

@@ -9,8 +9,8 @@ use super::files::OnDisk;
 use super::read;
 use crate::config::{Config, Files, Level, Overrides, Problem, Remark};
 use crate::control;
-use crate::dispatch::Place;
 use crate::dispatch::proof::{self, Finding, Proved, Severity, SiteFacts};
+use crate::dispatch::{Place, Sites};
 
 /// Exit 0: good, with or without warnings; 1: not.
 pub fn main(path: &Path, json: bool) -> ExitCode {
@@ -90,24 +90,17 @@ fn problems(
     texts: &mut Texts,
 ) -> Result<Vec<Problem>, control::StartFailure> {
     let mut problems = config.warnings.clone();
-    problems.extend(proved_in(config, files, texts)?);
+    let sites = control::sites(config, config.listen.ports(0, 0))?;
+    problems.extend(proved_in(config, &sites, files, texts));
     Ok(problems)
 }
 
-/// What can be proved of a configuration without errors.
-///
-/// # Errors
-/// None for one that could be served.
-pub fn proved(config: &Config, files: &mut dyn Files) -> Result<Vec<Problem>, control::StartFailure> {
-    proved_in(config, files, &mut Texts::default())
+/// What can be proved of a configuration without errors; `sites`: as it is served.
+pub fn proved(config: &Config, sites: &Sites, files: &mut dyn Files) -> Vec<Problem> {
+    proved_in(config, sites, files, &mut Texts::default())
 }
 
-fn proved_in(
-    config: &Config,
-    files: &mut dyn Files,
-    texts: &mut Texts,
-) -> Result<Vec<Problem>, control::StartFailure> {
-    let sites = control::sites(config, config.listen.ports(0, 0))?;
+fn proved_in(config: &Config, sites: &Sites, files: &mut dyn Files, texts: &mut Texts) -> Vec<Problem> {
     let facts: Vec<SiteFacts<'_>> = config
         .sites
         .iter()
@@ -122,14 +115,14 @@ fn proved_in(
         })
         .collect();
     let mut problems = Vec::new();
-    for finding in proof::prove(&sites, &facts) {
+    for finding in proof::prove(sites, &facts) {
         // Two ports that the system chooses are two ports.
         if finding.proved == (Proved::OnePort { port: 0 }) {
             continue;
         }
         problems.push(problem(&finding, texts.line(&finding.place, files)));
     }
-    Ok(problems)
+    problems
 }
 
 /// A finding in the layout of the configuration's problems.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 
-use crate::config::{self, Config, Overrides, Problems};
+use crate::config::{self, Config, Generation, Overrides, Problems};
 use crate::control;
 use crate::demo;
 use crate::dispatch::zotonic;
@@ -82,7 +82,6 @@ fn serve(config: Config, flags: &RunFlags, predecessor: Option<control::Predeces
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    log_proofs(config.clone());
     let (path, overrides) = (flags.config.clone(), flags.overrides());
     let ended = control::run(control::Start {
         config,
@@ -90,15 +89,16 @@ fn serve(config: Config, flags: &RunFlags, predecessor: Option<control::Predeces
         predecessor,
         program: control::Program::running().ok(),
         reread: Arc::new(move || read(&path, &overrides)),
-        ready: Box::new(|addresses| {
+        ready: Box::new(|addresses, generation| {
             for (scheme, address) in addresses {
                 tracing::info!("listening on {}://{address}", scheme.as_str());
             }
             tracing::info!("ready");
+            log_proofs(generation.clone());
         }),
-        reloaded: Box::new(|config| {
-            logging::set_level(config.log);
-            log_proofs(config.clone());
+        reloaded: Box::new(|generation| {
+            logging::set_level(generation.config.log);
+            log_proofs(generation.clone());
         }),
     });
     match ended {
@@ -114,11 +114,11 @@ fn serve(config: Config, flags: &RunFlags, predecessor: Option<control::Predeces
     }
 }
 
-/// What `check` proves of a configuration that serves, said once beside it: proofs about thousands of rules take
+/// What `check` proves of a generation that serves, said once beside it: proofs about thousands of rules take
 /// their time.
-fn log_proofs(config: Config) {
+fn log_proofs(generation: Arc<Generation>) {
     let prove = move || {
-        for problem in check::proved(&config, &mut OnDisk).unwrap_or_default() {
+        for problem in check::proved(&generation.config, &generation.sites, &mut OnDisk) {
             tracing::warn!("{problem}");
         }
     };

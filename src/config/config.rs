@@ -455,7 +455,7 @@ pub struct Site {
     pub rewrite_location: bool,
     /// Inline rules first, in order, then those of `dispatch_files`, file by file in the order of
     /// their names: what is written by hand overrides what is imported.
-    pub dispatch: Vec<Rule>,
+    pub dispatch: Arc<[Rule]>,
     /// Where the site is written.
     pub place: Place,
     /// Where its keys are written.

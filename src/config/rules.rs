@@ -1,6 +1,7 @@
 //! The rules of a site: inline ones first, then those of its dispatch files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::config::{Hsts, Site};
 use crate::config::defaults;
@@ -20,7 +21,7 @@ pub(super) struct SiteFacts<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn rules(&mut self, site: Section<'_>, facts: &SiteFacts<'_>) -> Vec<Rule> {
+    pub(super) fn rules(&mut self, site: Section<'_>, facts: &SiteFacts<'_>) -> Arc<[Rule]> {
         let mut rules: Vec<(Rule, Spot)> = Vec::new();
         self.inline_rules(site, &mut rules);
         self.imported_rules(site, &mut rules);
@@ -55,7 +56,8 @@ impl Reader<'_> {
             }
             let path = self.path(section);
             let ssl = self.ssl(section);
-            if let (Some((name, _)), Some(path)) = (name, path) {
+            if let (Some((name, _)), Some(mut path)) = (name, path) {
+                path.shrink_to_fit();
                 let place = self.place(item.at);
                 rules.push((Rule { name, path, ssl, place }, item.at));
             }

@@ -39,8 +39,10 @@ use crate::sandbox::{self, Task};
 use crate::spool::Writer;
 use crate::worker::{Queue, Report, Ring};
 
-/// Told the addresses that are listened on.
-pub type Ready<'a> = Box<dyn FnOnce(&[(Scheme, SocketAddr)]) + 'a>;
+/// Told the addresses that are listened on, and the generation that serves.
+pub type Ready<'a> = Box<dyn FnOnce(&[(Scheme, SocketAddr)], &Arc<Generation>) + 'a>;
+
+pub type Reloaded<'a> = Box<dyn Fn(&Arc<Generation>) + 'a>;
 
 /// What the process needs of whoever starts it.
 pub struct Start<'a> {
@@ -54,8 +56,8 @@ pub struct Start<'a> {
     pub reread: Reread,
     /// Called once, when every worker accepts.
     pub ready: Ready<'a>,
-    /// Called after each reload with the configuration that serves from then on.
-    pub reloaded: Box<dyn Fn(&Config) + 'a>,
+    /// Called after each reload with what serves from then on.
+    pub reloaded: Reloaded<'a>,
 }
 
 /// How the process ended.
@@ -178,7 +180,7 @@ fn begin<'a>(
         predecessor.serving();
         workers.install(&generation, later, &[]);
     }
-    ready(&addresses);
+    ready(&addresses, &generation);
     systemd::ready(&serves(&generation));
     systemd::watch(workers.pulses(), workers::confining(&generation.config, Task::Lines));
     // When it can answer: a CA asks at once.
@@ -244,7 +246,7 @@ const OUTDATED_LOOK: Duration = Duration::from_millis(500);
 struct Process<'a> {
     events: Sender<Event>,
     reread: Reread,
-    reloaded: Box<dyn Fn(&Config) + 'a>,
+    reloaded: Reloaded<'a>,
     workers: Workers,
     /// Writes the access log.
     lines: Writer,
@@ -544,7 +546,7 @@ impl Process<'_> {
         if let Err(error) = self.resolver.watch(&generation) {
             tracing::warn!(%error, "names of site servers are not looked up again");
         }
-        (self.reloaded)(&generation.config);
+        (self.reloaded)(&generation);
         self.outdated.push(std::mem::replace(&mut self.generation, generation));
         self.installing = Some(Instant::now());
         self.reload_ended();

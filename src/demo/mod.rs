@@ -42,7 +42,7 @@ fn serve(http: &str, https: &str) -> Result<(), String> {
         predecessor: None,
         program: None,
         reread: Arc::new(move || configuration(&http, &https, site_server, &path)),
-        ready: Box::new(|addresses| {
+        ready: Box::new(|addresses, _| {
             let of = |scheme| addresses.iter().find(|(s, _)| *s == scheme).map(|(_, address)| address.port());
             if let (Some(http), Some(https)) = (of(Scheme::Http), of(Scheme::Https)) {
                 print_lines(http, https);

@@ -194,7 +194,8 @@ impl Prover<'_> {
     fn leaves_paths(&self) -> bool {
         let mut written = self.site.written.clone();
         let place = self.facts_here.place.clone();
-        written.rules.push(Rule { name: String::new(), path: vec![Element::Rest], ssl: None, place });
+        let rest = Rule { name: String::new(), path: vec![Element::Rest], ssl: None, place };
+        written.rules = written.rules.iter().cloned().chain([rest]).collect();
         let Ok(sites) = Sites::compile(vec![written], self.sites.ports) else { return false };
         let last = sites.iter().next().and_then(|(_, site)| reach(site).pop());
         matches!(last, Some(Reach::Live { .. }))

@@ -1,12 +1,13 @@
 //! The sites: which host belongs to which, and what each of them says.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use super::host::{HOST_BYTES_MAX, Host, is_lookup_name, write_lookup_name};
 use super::language::Languages;
-use super::pattern::PatternProblem;
+use super::pattern::{PatternProblem, Patterns};
 use super::rule::{Place, Rule};
 use super::table::{Table, Unfit};
 use super::{RuleId, SiteId};
@@ -46,7 +47,8 @@ pub struct SiteRules {
     /// `z_language` takes any code of ISO 639-1.
     pub languages: Vec<String>,
     pub unmatched: Unmatched,
-    pub rules: Vec<Rule>,
+    /// Of the configuration, which has the same ones.
+    pub rules: Arc<[Rule]>,
     /// Sites with equal numbers have equal TLS policies.
     pub tls_policy: u32,
 }
@@ -177,13 +179,14 @@ impl Sites {
             fallback: None,
         };
         let mut problems = Vec::new();
+        let mut patterns = Patterns::default();
         for written in sites {
-            compiled.add(written, &mut problems);
+            compiled.add(written, &mut patterns, &mut problems);
         }
         if problems.is_empty() { Ok(compiled) } else { Err(problems) }
     }
 
-    fn add(&mut self, written: SiteRules, problems: &mut Vec<RuleProblem>) {
+    fn add(&mut self, written: SiteRules, patterns: &mut Patterns, problems: &mut Vec<RuleProblem>) {
         let start = problems.len();
         let mut report = |kind| problems.push(RuleProblem { site: written.name.clone(), rule: None, kind });
         let Ok(number) = u32::try_from(self.sites.len()) else {
@@ -209,7 +212,7 @@ impl Sites {
                 kind: RuleProblemKind::NoCanonicalHost,
             });
         }
-        let (table, unfit) = Table::compile(&written.rules, Languages::new(&written.languages));
+        let (table, unfit) = Table::compile(&written.rules, Languages::new(&written.languages), patterns);
         for (index, why) in unfit {
             let rule = &written.rules[index];
             let kind = match why {

@@ -10,10 +10,11 @@
 //! asking every rule, and literal prefixes make it independent of their number.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::language::Languages;
 use super::path::{Reading, Segment};
-use super::pattern::{Pattern, PatternProblem};
+use super::pattern::{Pattern, PatternProblem, Patterns};
 use super::rule::{Element, Rule};
 use super::{LITERAL_BYTES_MAX, RULE_ELEMENTS_MAX};
 
@@ -81,7 +82,7 @@ pub(super) struct Table {
     nodes: Vec<Node>,
     branches: Vec<Branch>,
     /// Each distinct pattern once, with its text.
-    patterns: Vec<(String, Pattern)>,
+    patterns: Vec<(Arc<str>, Pattern)>,
     /// Open addressing, linear probing, a power of two, at most half full.
     literals: Vec<Literal>,
     text: Vec<u8>,
@@ -100,13 +101,17 @@ pub(super) enum Unfit {
 }
 
 impl Table {
-    /// Compiles what can be compiled; the rules that cannot are listed by index.
-    pub(super) fn compile(rules: &[Rule], languages: Languages) -> (Table, Vec<(usize, Unfit)>) {
+    /// Compiles what can be compiled; the rules that cannot are listed by index. `patterns`: those compiled before.
+    pub(super) fn compile(
+        rules: &[Rule],
+        languages: Languages,
+        patterns: &mut Patterns,
+    ) -> (Table, Vec<(usize, Unfit)>) {
         let mut builder = Builder { nodes: vec![Built::default()], ..Builder::default() };
         let mut unfit = Vec::new();
         let mut room = PATTERN_ROOM_BYTES;
         for (index, rule) in rules.iter().enumerate() {
-            if let Err(why) = builder.add(index, rule, &mut room) {
+            if let Err(why) = builder.add(index, rule, &mut room, patterns) {
                 unfit.push((index, why));
             }
         }
@@ -222,7 +227,7 @@ impl Table {
                     }
                 }
                 (Element::Pattern { pattern, .. }, Some(segment)) => {
-                    let compiled = self.patterns.iter().find(|(text, _)| text == pattern);
+                    let compiled = self.patterns.iter().find(|(text, _)| **text == **pattern);
                     if !compiled.is_some_and(|(_, compiled)| compiled.is_in(segment)) {
                         return Err(Mismatch::Pattern { element });
                     }
@@ -297,13 +302,19 @@ struct Built {
 #[derive(Default)]
 struct Builder {
     nodes: Vec<Built>,
-    patterns: Vec<(String, Pattern)>,
-    pattern_numbers: HashMap<String, u32>,
+    patterns: Vec<(Arc<str>, Pattern)>,
+    pattern_numbers: HashMap<Arc<str>, u32>,
     literal_numbers: HashMap<(u32, Vec<u8>), u32>,
 }
 
 impl Builder {
-    fn add(&mut self, index: usize, rule: &Rule, room: &mut usize) -> Result<(), Unfit> {
+    fn add(
+        &mut self,
+        index: usize,
+        rule: &Rule,
+        room: &mut usize,
+        patterns: &mut Patterns,
+    ) -> Result<(), Unfit> {
         let number = u32::try_from(index).ok().filter(|&number| number < NONE).ok_or(Unfit::TooManyRules)?;
         if rule.path.len() > RULE_ELEMENTS_MAX {
             return Err(Unfit::TooManyElements);
@@ -314,11 +325,12 @@ impl Builder {
                 Element::Literal(text) if text.len() > LITERAL_BYTES_MAX => {
                     return Err(Unfit::LiteralTooLong { element });
                 }
-                Element::Pattern { pattern, .. } if !self.pattern_numbers.contains_key(pattern) => {
-                    let compiled = Pattern::compile(pattern, room)
+                Element::Pattern { pattern, .. } if !self.pattern_numbers.contains_key(pattern.as_str()) => {
+                    let (text, compiled) = patterns
+                        .compile(pattern, room)
                         .map_err(|problem| Unfit::Pattern { element, problem })?;
-                    self.pattern_numbers.insert(pattern.clone(), self.patterns.len() as u32);
-                    self.patterns.push((pattern.clone(), compiled));
+                    self.pattern_numbers.insert(Arc::clone(&text), self.patterns.len() as u32);
+                    self.patterns.push((text, compiled));
                 }
                 _ => {}
             }
@@ -374,7 +386,7 @@ impl Builder {
                 *language
             }
             Element::Pattern { pattern, .. } => {
-                let pattern = self.pattern_numbers[pattern];
+                let pattern = self.pattern_numbers[pattern.as_str()];
                 let branches = &mut self.nodes[at as usize].branches;
                 match branches.iter().find(|branch| branch.pattern == pattern) {
                     Some(branch) => branch.child,

@@ -22,7 +22,7 @@ pub(super) fn site(name: &str, hosts: &[&str]) -> SiteRules {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: Vec::new(),
+        rules: Arc::default(),
         tls_policy: 0,
     }
 }

@@ -12,7 +12,7 @@
 //! read a slot without a lock; whoever keeps the certificates replaces what is in it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
@@ -31,8 +31,8 @@ pub struct ServedTls {
     pub site_policy: u64,
     pub policy: Arc<Policy>,
     pub config: SharedServerConfig,
-    // The same, for clients whose order of cipher suites is followed.
-    in_client_order: SharedServerConfig,
+    // The same, for clients whose order of cipher suites is followed; made when the first of them comes.
+    in_client_order: OnceLock<SharedServerConfig>,
     pub certificates: CertificateSet,
 }
 
@@ -49,15 +49,20 @@ impl ServedTls {
     ) -> Result<ServedTls, TlsProblem> {
         let sessions = sessions.for_site(Binding::of(site, &policy));
         let config = configs.build(&policy, certificates.clone(), sessions)?;
-        let mut in_client_order = ServerConfig::clone(&config);
-        in_client_order.ignore_client_order = false;
-        let in_client_order = Arc::new(in_client_order);
+        let in_client_order = OnceLock::new();
         Ok(ServedTls { site: site.to_owned(), site_policy, policy, config, in_client_order, certificates })
     }
 
     /// What a client is answered with. `chacha20_first`: see [`is_chacha20_first`](super::is_chacha20_first).
     pub fn config_for(&self, chacha20_first: bool) -> &SharedServerConfig {
-        if chacha20_first { &self.in_client_order } else { &self.config }
+        if !chacha20_first {
+            return &self.config;
+        }
+        self.in_client_order.get_or_init(|| {
+            let mut config = ServerConfig::clone(&self.config);
+            config.ignore_client_order = false;
+            Arc::new(config)
+        })
     }
 }
 

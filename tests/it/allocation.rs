@@ -97,7 +97,7 @@ fn site(name: &str, hosts: &[&str]) -> SiteRules {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: Vec::new(),
+        rules: Arc::default(),
         tls_policy: 0,
     }
 }
@@ -133,10 +133,11 @@ fn decisions_over_all_vectors_allocate_nothing() {
         let mut site = site("vectors", &["a.test", "*"]);
         let languages = vector["languages"].as_array().expect("a list");
         site.languages = languages.iter().map(|code| code.as_str().expect("text").to_owned()).collect();
-        for written in vector["rules"].as_array().expect("a list") {
+        let rules = vector["rules"].as_array().expect("a list").iter().map(|written| {
             let path = written[1].as_array().expect("a list").iter().map(element).collect();
-            site.rules.push(rule(written[0].as_str().expect("text"), path, Some(Ssl::Https)));
-        }
+            rule(written[0].as_str().expect("text"), path, Some(Ssl::Https))
+        });
+        site.rules = rules.collect();
         let sites = Sites::compile(vec![site], Ports { http: Some(80), https: Some(443) }).expect("rules");
         let target = vector["path"].as_str().expect("text");
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
@@ -166,7 +167,7 @@ fn every_kind_of_decision_allocates_nothing() {
     let mut one = site("one", &["one.test", "*.one.test"]);
     one.aliases = vec!["alias.test".to_owned()];
     one.languages = vec!["en".to_owned(), "nl".to_owned()];
-    one.rules = vec![
+    one.rules = Arc::new([
         rule("true", vec![literal("true"), Element::Rest], Some(Ssl::Https)),
         rule("false", vec![literal("false"), Element::Variable("id".to_owned())], Some(Ssl::Http)),
         rule(
@@ -180,7 +181,7 @@ fn every_kind_of_decision_allocates_nothing() {
             None,
         ),
         rule("language", vec![Element::Language, literal("news")], Some(Ssl::Any)),
-    ];
+    ]);
     let mut two = site("two", &["two.test"]);
     two.is_ssl = true;
     two.unmatched = Unmatched::NotFound;

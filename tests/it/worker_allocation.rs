@@ -50,7 +50,7 @@ fn serve(sites: String) -> (std::net::SocketAddr, std::net::SocketAddr) {
             predecessor: None,
             program: None,
             reread: Arc::new(read),
-            ready: Box::new(move |addresses| drop(ready.send(addresses.to_vec()))),
+            ready: Box::new(move |addresses, _| drop(ready.send(addresses.to_vec()))),
             reloaded: Box::new(|_| {}),
         };
         control::run(start).expect("it serves");

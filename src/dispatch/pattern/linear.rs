@@ -1,5 +1,7 @@
 //! Runs regular patterns in time linear in the segment: a DFA, or its NFA where the DFA is too big.
 
+use std::sync::Arc;
+
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::primitives::StateID;
 use regex_automata::util::{look, start};
@@ -10,18 +12,20 @@ use super::PatternProblemKind;
 use super::syntax::{Greed, Look, Tree};
 
 /// Largest DFA of one pattern, in bytes, and what building it may take besides.
-const DFA_BYTES_MAX: usize = 256 * 1024;
+pub(super) const DFA_BYTES_MAX: usize = 256 * 1024;
 const DETERMINIZE_BYTES_MAX: usize = 512 * 1024;
 const NFA_BYTES_MAX: usize = 256 * 1024;
 /// Most states of an NFA that runs as it is: each byte may cost this many steps.
 const NFA_STATES_MAX: usize = 512;
 
 /// A regular pattern made ready.
+#[derive(Clone)]
 pub(in crate::dispatch) struct Automaton(Form);
 
+#[derive(Clone)]
 enum Form {
-    Dfa { dfa: Box<dense::DFA<Vec<u32>>>, start: StateID },
-    Nfa(Box<NFA>),
+    Dfa { dfa: Arc<dense::DFA<Vec<u32>>>, start: StateID },
+    Nfa(Arc<NFA>),
 }
 
 impl Automaton {
@@ -48,14 +52,14 @@ impl Automaton {
             && let Ok(start) = dfa.start_state(&start::Config::new().anchored(Anchored::No))
         {
             *room = room.saturating_sub(dfa.memory_usage());
-            return Ok(Automaton(Form::Dfa { dfa: Box::new(dfa), start }));
+            return Ok(Automaton(Form::Dfa { dfa: Arc::new(dfa), start }));
         }
         // The attempt cost time, so it counts too: a site full of such patterns loads in bounded time.
         *room = room.saturating_sub(DFA_BYTES_MAX);
         if nfa.states().len() > NFA_STATES_MAX {
             return Err(PatternProblemKind::TooBig);
         }
-        Ok(Automaton(Form::Nfa(Box::new(nfa))))
+        Ok(Automaton(Form::Nfa(Arc::new(nfa))))
     }
 
     /// Whether the pattern is found in the bytes. Allocates nothing.

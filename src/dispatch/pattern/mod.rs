@@ -18,6 +18,9 @@ mod linear;
 mod program;
 mod syntax;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::path::Segment;
 
 /// Longest pattern, in bytes.
@@ -85,10 +88,11 @@ impl PatternProblemKind {
     }
 }
 
-/// A compiled pattern: answers whether a segment holds a match anywhere.
+/// A compiled pattern: answers whether a segment holds a match anywhere. A clone is the same one.
+#[derive(Clone)]
 pub(super) enum Pattern {
     Automaton(linear::Automaton),
-    Program(Box<backtrack::Program>),
+    Program(Arc<backtrack::Program>),
 }
 
 impl Pattern {
@@ -103,7 +107,7 @@ impl Pattern {
         if syntax.is_regular {
             linear::Automaton::compile(&syntax.tree, room).map(Pattern::Automaton)
         } else {
-            backtrack::Program::compile(&syntax).map(|program| Pattern::Program(Box::new(program)))
+            backtrack::Program::compile(&syntax).map(|program| Pattern::Program(Arc::new(program)))
         }
         .map_err(whole)
     }
@@ -118,6 +122,33 @@ impl Pattern {
                 segment.decode_into(&mut buffer).is_some_and(|subject| program.is_in(subject))
             }
         }
+    }
+}
+
+/// The patterns of the sites compiled so far: thousands of sites say the same few, and share them.
+#[derive(Default)]
+pub(super) struct Patterns(HashMap<Arc<str>, (Pattern, usize)>);
+
+impl Patterns {
+    /// As [`Pattern::compile`], with its text.
+    pub(super) fn compile(
+        &mut self,
+        pattern: &str,
+        room: &mut usize,
+    ) -> Result<(Arc<str>, Pattern), PatternProblem> {
+        // With less room than one pattern may take, what comes of it depends on the room.
+        if *room < linear::DFA_BYTES_MAX {
+            return Ok((pattern.into(), Pattern::compile(pattern, room)?));
+        }
+        if let Some((text, (known, taken))) = self.0.get_key_value(pattern) {
+            *room = room.saturating_sub(*taken);
+            return Ok((Arc::clone(text), known.clone()));
+        }
+        let before = *room;
+        let compiled = Pattern::compile(pattern, room)?;
+        let text: Arc<str> = pattern.into();
+        self.0.insert(Arc::clone(&text), (compiled.clone(), before - *room));
+        Ok((text, compiled))
     }
 }
 

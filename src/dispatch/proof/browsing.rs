@@ -251,7 +251,7 @@ fn any_site(name: &'static str) -> impl Strategy<Value = (SiteRules, Option<Hsts
             written.aliases = vec![format!("www.{name}")];
             written.alias = if is_permanent { Alias::Redirect } else { Alias::Serve };
         }
-        written.rules = rules;
+        written.rules = rules.into();
         (written, hsts, cookies)
     })
 }

@@ -255,7 +255,7 @@ fn gives_up_on_what_takes_too_long() {
     paths.push(rule("next", vec![literal("next")], None));
     let mut written = site("s", &["s.example"]);
     written.languages = vec!["en".into(), "nl".into()];
-    written.rules = paths;
+    written.rules = paths.into();
     let sites = compiled(written);
     let found = reach::reach_within(sites.site(SiteId(0)), 100_000);
     assert_eq!(found.get(50), Some(&Reach::Unknown));
@@ -264,6 +264,7 @@ fn gives_up_on_what_takes_too_long() {
 #[test]
 fn thousands_of_rules_take_few_steps() {
     let mut written = site("s", &["s.example"]);
+    let mut rules = Vec::new();
     for number in 0..5_000 {
         let start = literal(&format!("part{}", number / 10));
         let path = match number % 10 {
@@ -271,10 +272,11 @@ fn thousands_of_rules_take_few_steps() {
             9 => vec![start, Element::Rest],
             page => vec![start, literal(&format!("page{page}")), variable("id")],
         };
-        written.rules.push(rule("r", path, None));
+        rules.push(rule("r", path, None));
     }
-    written.rules.push(rule("page", vec![variable("id"), variable("slug")], None));
-    written.rules.push(rule("rest", vec![Element::Rest], None));
+    rules.push(rule("page", vec![variable("id"), variable("slug")], None));
+    rules.push(rule("rest", vec![Element::Rest], None));
+    written.rules = rules.into();
     let sites = compiled(written);
     let found = reach::reach_within(sites.site(SiteId(0)), 1_000_000);
     assert!(found.iter().all(|reach| matches!(reach, Reach::Live { .. })));
@@ -436,7 +438,7 @@ fn says_where_hsts_and_rules_send_browsers_round() {
         ],
     );
     neither.unmatched = Unmatched::NotFound;
-    neither.rules.clear();
+    neither.rules = [].into();
     says(vec![neither], PORTS, &[facts(Some(false), &[])], &[]);
 }
 

@@ -41,13 +41,13 @@ fn compile(sites: Vec<SiteRules>) -> Sites {
     Sites::compile(sites, PORTS).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
-fn four_rules() -> Vec<Rule> {
-    vec![
+fn four_rules() -> Arc<[Rule]> {
+    Arc::new([
         rule("https", vec![literal("https")], Some(Ssl::Https)),
         rule("http", vec![literal("http")], Some(Ssl::Http)),
         rule("any", vec![literal("any"), Element::Rest], Some(Ssl::Any)),
         rule("none", vec![literal("none")], None),
-    ]
+    ])
 }
 
 #[test]
@@ -331,13 +331,13 @@ fn a_target_never_chooses_where_a_redirect_goes() {
 #[test]
 fn says_everything_that_is_wrong() {
     let mut first = site("first", &["example.com", "*.example.com", "*"]);
-    first.rules = vec![
+    first.rules = Arc::new([
         rule("ok", vec![literal("a")], None),
         Rule { place: place(7), ..rule("bad", vec![variable("x"), pattern("id", "^[0-9")], None) },
         rule("big", vec![pattern("id", "((a{1000}){1000}){1000}")], None),
         rule("long", vec![literal(&"x".repeat(256))], None),
         rule("deep", vec![variable("x"); 61], None),
-    ];
+    ]);
     let mut second =
         site("second", &["EXAMPLE.com.", "*.example.com", "*", "example.com:80", "*x.com", "a b", "", "*."]);
     second.aliases = vec!["second.example".into(), "second.example".into()];
@@ -393,7 +393,7 @@ fn says_everything_that_is_wrong() {
 fn explains_each_rule_and_the_scheme() {
     let mut written = site("a", &["example.com"]);
     written.languages = vec!["en".into()];
-    written.rules = vec![
+    written.rules = Arc::new([
         rule("home", vec![], None),
         rule("long", vec![variable("a"), variable("b"), variable("c")], None),
         rule("other", vec![literal("x"), Element::Rest], None),
@@ -401,7 +401,7 @@ fn explains_each_rule_and_the_scheme() {
         rule("number", vec![variable("a"), pattern("id", "^[0-9]+$")], None),
         Rule { place: place(6), ..rule("page", vec![literal("a b"), variable("id")], Some(Ssl::Https)) },
         rule("never", vec![Element::Rest], None),
-    ];
+    ]);
     let sites = compile(vec![written]);
     let explained = sites.explain(&ask(Scheme::Http, "EXAMPLE.com:80", "GET", "/en/a+b%20/../a%20b/%22?q"));
     assert_eq!(explained.host.as_deref(), Some("example.com"));
@@ -440,14 +440,14 @@ fn workers_share_the_sites() {
 fn slashes_in_front_cost_no_second_redirect() {
     let mut written = site("s", &["s.example"]);
     written.aliases = vec!["www.s.example".into()];
-    written.rules = vec![
+    written.rules = Arc::new([
         rule("odd-secure", vec![literal(""), literal("a")], Some(Ssl::Https)),
         rule("odd-any", vec![literal(""), literal("b")], Some(Ssl::Any)),
         rule("odd-plain", vec![literal(""), literal("c")], Some(Ssl::Http)),
         rule("a", vec![literal("a")], Some(Ssl::Http)),
         rule("b", vec![literal("b")], Some(Ssl::Https)),
         rule("c", vec![literal("c")], Some(Ssl::Any)),
-    ];
+    ]);
     let sites = Sites::compile(vec![written], PORTS).expect("sites");
     for (scheme, host, target, expected) in [
         (Scheme::Http, "s.example", "//a", Some("http://s.example/a")),

@@ -174,12 +174,13 @@ fn a_hostile_path_costs_at_most_what_asking_every_rule_would() {
     // each would need 3^20 steps for this path. The rules are the deepest of a full table.
     let elements = [literal("a"), variable("v"), pattern("p", "^(?=a)a$")];
     let mut written = site("a", &["example.com"]);
-    for number in 0..3_u32.pow(7) {
+    let rules = (0..3_u32.pow(7)).map(|number| {
         let mut path: Vec<Element> =
             (0..7).map(|digit| elements[(number / 3_u32.pow(digit) % 3) as usize].clone()).collect();
         path.extend([Element::Rest, literal("never")]);
-        written.rules.push(rule("r", path, None));
-    }
+        rule("r", path, None)
+    });
+    written.rules = rules.collect();
     let sites = Sites::compile(vec![written], PORTS).expect("compiles");
     for target in [
         "/a".repeat(20),

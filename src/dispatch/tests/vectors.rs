@@ -21,7 +21,7 @@ pub(in crate::dispatch) fn all() -> impl Iterator<Item = Vector> {
         let list = |value: &Value| value.as_array().expect("a list").clone();
         let mut site = site("vectors", &["example.com"]);
         site.languages = list(&vector["languages"]).iter().map(text).collect();
-        for written in list(&vector["rules"]) {
+        let rules = list(&vector["rules"]).into_iter().map(|written| {
             let path = list(&written[1])
                 .iter()
                 .map(|element| match element[0].as_str().expect("a kind") {
@@ -33,8 +33,9 @@ pub(in crate::dispatch) fn all() -> impl Iterator<Item = Vector> {
                     other => panic!("unknown element {other}"),
                 })
                 .collect();
-            site.rules.push(rule(&text(&written[0]), path, None));
-        }
+            rule(&text(&written[0]), path, None)
+        });
+        site.rules = rules.collect();
         let bindings = list(&vector["bindings"])
             .iter()
             .map(|binding| Binding {
