@@ -132,18 +132,12 @@ impl Key {
         match self {
             Key::AwsLc(key) => {
                 let nonce = aws_lc::Nonce::assume_unique_for_key(nonce);
-                match key.open_in_place(nonce, aws_lc::Aad::from(header), sealed) {
-                    Ok(content) => Ok(content),
-                    Err(_) => Err(Unopened),
-                }
+                Ok(key.open_in_place(nonce, aws_lc::Aad::from(header), sealed).map_err(|_| Unopened)?)
             }
             #[cfg(target_arch = "x86_64")]
             Key::Ring(key) => {
                 let nonce = ring_aead::Nonce::assume_unique_for_key(nonce);
-                match key.open_in_place(nonce, ring_aead::Aad::from(header), sealed) {
-                    Ok(content) => Ok(content),
-                    Err(_) => Err(Unopened),
-                }
+                Ok(key.open_in_place(nonce, ring_aead::Aad::from(header), sealed).map_err(|_| Unopened)?)
             }
         }
     }

@@ -5,64 +5,16 @@ use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Response};
 
-use crate::harness::http2::{Answered, begin, http2, read, read_body};
-use crate::harness::{Call, Client, Http2Upstream, Server, Setup, Tls, wait_until, with_one_worker_and_two};
-
-#[track_caller]
-pub(crate) fn connect(server: &Server) -> Client {
-    Tls::new().sni("a.test").alpn(&["h2"]).connect(server.https()).expect("a handshake")
-}
-
-/// A message as gRPC frames it.
-fn message(text: &str) -> Bytes {
-    let length = u32::try_from(text.len()).expect("short").to_be_bytes();
-    [&[0], &length[..], text.as_bytes()].concat().into()
-}
-
-pub(crate) fn status(code: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", code.parse().expect("a value"));
-    trailers
-}
-
-/// A call as clients of gRPC begin it.
-pub(crate) fn call(method: &str) -> Request<()> {
-    Request::post(format!("https://a.test/test.Echo/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .header("grpc-timeout", "10S")
-        .header("x-user_id.bin", "7")
-        .body(())
-        .expect("a request")
-}
-
-/// Says each message of the call again, then that all is well.
-pub(crate) async fn echo(mut call: Call) {
-    let mut answer = call.begin();
-    while let Some(piece) = call.piece().await {
-        if answer.send_data(piece, false).is_err() {
-            return;
-        }
-    }
-    let _ = answer.send_trailers(status("0"));
-}
+use crate::harness::grpc::{call, code, code_of, connect, echo, message, status, unary};
+use crate::harness::http2::{begin, http2, read, read_body};
+use crate::harness::{Call, Http2Upstream, Server, Setup, wait_until, with_one_worker_and_two};
 
 async fn next(body: &mut RecvStream) -> Bytes {
     let piece = body.data().await.expect("a message").expect("an open stream");
     body.flow_control().release_capacity(piece.len()).expect("an open stream");
     piece
-}
-
-pub(crate) fn code(answered: &Answered) -> Option<&str> {
-    answered.trailers.as_ref()?.get("grpc-status")?.to_str().ok()
-}
-
-pub(crate) async fn unary(send: &h2::client::SendRequest<Bytes>, text: &str) -> Answered {
-    let (response, mut body) = begin(send, call("Say"), false).await;
-    body.send_data(message(text), true).expect("an open stream");
-    read(response).await.expect("an answer")
 }
 
 #[test]
@@ -149,10 +101,6 @@ fn a_stream_of_requests_ends_with_one_answer() {
         read(response).await.expect("an answer")
     });
     assert_eq!((answered.body, code_of(&answered.trailers)), (message("5000 octets").to_vec(), Some("0")));
-}
-
-pub(crate) fn code_of(trailers: &Option<HeaderMap>) -> Option<&str> {
-    trailers.as_ref()?.get("grpc-status")?.to_str().ok()
 }
 
 #[test]

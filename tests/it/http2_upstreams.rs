@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 
-use crate::grpc::{call, code, code_of, connect, echo, status, unary};
+use crate::harness::grpc::{call, code, code_of, connect, echo, status, unary};
 use crate::harness::http2::{begin, get, http2, read};
 use crate::harness::{Call, Client, Http2Upstream, Issued, Server, Setup, Upstream, wait_until};
 

@@ -62,6 +62,15 @@ impl Automaton {
         Ok(Automaton(Form::Nfa(Arc::new(nfa))))
     }
 
+    #[cfg(test)]
+    pub(super) fn is_same(&self, other: &Automaton) -> bool {
+        match (&self.0, &other.0) {
+            (Form::Dfa { dfa, .. }, Form::Dfa { dfa: other, .. }) => Arc::ptr_eq(dfa, other),
+            (Form::Nfa(nfa), Form::Nfa(other)) => Arc::ptr_eq(nfa, other),
+            _ => false,
+        }
+    }
+
     /// Whether the pattern is found in the bytes. Allocates nothing.
     #[inline]
     pub(super) fn is_in(&self, bytes: impl Iterator<Item = u8>) -> bool {

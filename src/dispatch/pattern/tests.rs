@@ -222,3 +222,22 @@ fn both_engines_agree_on_regular_patterns() {
         }
     }
 }
+
+#[test]
+fn equal_patterns_are_one_unless_room_is_short() {
+    let is_one = |first: &Pattern, second: &Pattern| match (first, second) {
+        (Pattern::Automaton(first), Pattern::Automaton(second)) => first.is_same(second),
+        (Pattern::Program(first), Pattern::Program(second)) => Arc::ptr_eq(first, second),
+        _ => false,
+    };
+    for pattern in ["^[0-9]+$", "^(?=a)a$"] {
+        let mut patterns = Patterns::default();
+        let (mut first_room, mut second_room, mut short) = (1 << 20, 1 << 20, linear::DFA_BYTES_MAX - 1);
+        let (_, first) = patterns.compile(pattern, &mut first_room).expect(pattern);
+        let (_, second) = patterns.compile(pattern, &mut second_room).expect(pattern);
+        let (_, alone) = patterns.compile(pattern, &mut short).expect(pattern);
+        assert!(is_one(&first, &second) && !is_one(&first, &alone), "{pattern}");
+        // What is shared counts for each site as if it had its own.
+        assert_eq!(first_room, second_room, "{pattern}");
+    }
+}

@@ -7,6 +7,7 @@
 mod authority;
 mod certificate;
 mod client;
+pub mod grpc;
 pub mod http2;
 mod http2_upstream;
 mod message;
