@@ -114,12 +114,13 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     let access_log = reader.access_log(top);
     let admin = reader.admin(top, &state_directory);
     let store = reader.store(top, &session_cache);
+    let store_at = top.key_at("store");
 
     let mut included = Vec::new();
     reader.include(&table, 0, &mut included);
     let mut claims = site::Claims::default();
     let mut sites = Vec::new();
-    for file in std::iter::once(&table).chain(&included) {
+    for file in std::iter::once(&mut table).chain(&mut included) {
         reader.sites(file, limits.request_body_bytes_max, &mut claims, &mut sites);
     }
     reader.rules_compile(&sites);
@@ -127,7 +128,7 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
         reader.no_sites(root);
     }
     if store.is_some() && !sites.iter().any(Site::is_ordered) {
-        reader.store_unused(top);
+        reader.store_unused(store_at);
     }
     if listen.outside_https_port == OutsidePort::Nowhere
         && let Some(site) = sites.iter().find(|site| site.ssl)

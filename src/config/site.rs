@@ -24,22 +24,23 @@ pub(super) struct Claims {
 }
 
 impl Reader<'_> {
-    /// The sites of one file. `body_default`: octets, from `[limits]`.
+    /// The sites of one file, which are taken out of it: what was typed of one is gone before the next one is made.
+    /// `body_default`: octets, from `[limits]`.
     pub(super) fn sites(
         &mut self,
-        file: &Table,
+        file: &mut Table,
         body_default: u64,
         claims: &mut Claims,
         sites: &mut Vec<Site>,
     ) {
         const EXAMPLE: &str = "[[site]], with two brackets";
-        let Some(node) = file.get("site") else { return };
-        let Value::Array(items) = &node.value else {
+        let Some(node) = file.take("site") else { return };
+        let Value::Array(items) = node.value else {
             self.wrong_type(node.at, "site", Expected::Tables(EXAMPLE), &node.value);
             return;
         };
         for item in items {
-            let Value::Table(table) = &item.value else {
+            let Value::Table(table) = item.value else {
                 self.wrong_type(item.at, "site", Expected::Tables(EXAMPLE), &item.value);
                 continue;
             };
@@ -47,7 +48,7 @@ impl Reader<'_> {
                 self.error(item.at, What::TooMany { what: "sites", most: defaults::SITES_MAX });
                 return;
             }
-            let site = self.site(table, body_default, claims);
+            let site = self.site(&table, body_default, claims);
             sites.push(site);
         }
     }

@@ -163,8 +163,8 @@ impl Reader<'_> {
     }
 
     /// Says that nothing is shared.
-    pub(super) fn store_unused(&mut self, top: Section<'_>) {
-        self.warning(top.key_at("store"), What::StoreUnused {});
+    pub(super) fn store_unused(&mut self, at: Spot) {
+        self.warning(at, What::StoreUnused {});
     }
 }
 

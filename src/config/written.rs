@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use memchr::memmem;
 use toml::de::{DeTable, DeValue};
 
 use crate::dispatch::Place;
@@ -79,13 +80,13 @@ impl Text {
 }
 
 /// A value with its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
     pub value: Value,
     pub at: Spot,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
     /// `None`: beyond 64 bits.
@@ -114,13 +115,13 @@ impl Value {
 }
 
 /// A table; keys in the order written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Table {
     pub entries: Vec<Entry>,
     pub at: Spot,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub key: String,
     pub key_at: Spot,
@@ -130,6 +131,11 @@ pub(super) struct Entry {
 impl Table {
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    pub(super) fn take(&mut self, key: &str) -> Option<Node> {
+        let at = self.entries.iter().position(|entry| entry.key == key)?;
+        Some(self.entries.remove(at).node)
     }
 
     /// Puts a value in the place of the one written, or adds it.
@@ -162,13 +168,62 @@ pub(super) enum Broken {
 
 /// Parses a file. What can be read of it is read, even when parts are broken.
 pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) {
+    match parse_in_pieces(source, &text.text) {
+        Some(table) => (table, Vec::new()),
+        None => parse_whole(source, text),
+    }
+}
+
+/// What every site of a file begins with, unless somebody writes it in another way: then the pieces are larger.
+const SITE_HEADER: &str = "\n[[site]]";
+/// The parser takes some 30 times as much memory as a text has, for all of it at once.
+const PIECE_BYTES_MIN: usize = 32 * 1024;
+
+/// A file of many sites, cut where a site begins, so that the parser's tree of one piece is gone before the next one
+/// comes. `None`: it is small, it is broken, or something but sites follows the first site; as a whole it is read right.
+///
+/// A piece that is good alone has no string or array open at its end, so the pieces mean what the whole means.
+fn parse_in_pieces(source: usize, text: &str) -> Option<Table> {
+    let starts = memmem::find_iter(text.as_bytes(), SITE_HEADER).map(|at| at + 1);
+    let mut cuts: Vec<usize> = Vec::new();
+    for start in starts {
+        if cuts.last().is_none_or(|last| start - last >= PIECE_BYTES_MIN) {
+            cuts.push(start);
+        }
+    }
+    let (&first, rest) = cuts.split_first()?;
+    if rest.is_empty() {
+        return None;
+    }
+    let mut root = Piece { source, text: text.get(..first)?, start: 0 }.parse()?;
+    let ends = rest.iter().copied().chain([text.len()]);
+    let mut site: Option<Entry> = None;
+    for (start, end) in cuts.iter().copied().zip(ends) {
+        let mut piece = Piece { source, text: text.get(start..end)?, start }.parse()?.entries;
+        let entry = piece.pop().filter(|entry| entry.key == "site" && piece.is_empty())?;
+        match (&mut site, entry.node.value) {
+            (None, value) => site = Some(Entry { node: Node { value, ..entry.node }, ..entry }),
+            (Some(Entry { node: Node { value: Value::Array(all), .. }, .. }), Value::Array(more)) => {
+                all.extend(more);
+            }
+            _ => return None,
+        }
+    }
+    if root.get("site").is_some() {
+        return None;
+    }
+    root.entries.extend(site);
+    Some(root)
+}
+
+fn parse_whole(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) {
     let (root, errors) = DeTable::parse_recoverable(&text.text);
-    let whole = Spot { source, start: 0, end: 0 };
-    let table = convert_table(source, text, root.get_ref(), whole);
+    let piece = Piece { source, text: &text.text, start: 0 };
+    let table = piece.convert_table(root.get_ref(), piece.root());
     let mut broken: Vec<(Spot, Broken)> = Vec::new();
     for error in errors {
         let span = error.span().unwrap_or(text.text.len()..text.text.len());
-        let at = spot(source, text, span);
+        let at = piece.spot(span);
         // One mistake often breaks the rest of its line as well: the first message says it best.
         if broken.iter().any(|(before, _)| text.line(before.start) == text.line(at.start)) {
             continue;
@@ -190,53 +245,73 @@ pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) 
     (table, broken)
 }
 
-/// Spans come from the parser; they are cut to the text and to characters all the same.
-fn spot(source: usize, text: &Text, span: std::ops::Range<usize>) -> Spot {
-    let text = &text.text;
-    let floor = |mut at: usize| {
-        at = at.min(text.len());
-        while !text.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
-    };
-    let start = floor(span.start);
-    Spot { source, start, end: floor(span.end).max(start) }
+/// Text that is parsed alone, and where it starts in its source.
+struct Piece<'t> {
+    source: usize,
+    text: &'t str,
+    start: usize,
 }
 
-fn convert(source: usize, text: &Text, value: &DeValue<'_>, at: Spot) -> Value {
-    match value {
-        DeValue::String(string) => Value::Text(string.to_string()),
-        DeValue::Integer(integer) => {
-            Value::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok())
-        }
-        DeValue::Float(_) => Value::Float,
-        DeValue::Boolean(boolean) => Value::Boolean(*boolean),
-        DeValue::Datetime(_) => Value::Datetime,
-        DeValue::Array(array) => {
-            let node = |item: &toml::Spanned<DeValue<'_>>| {
-                let at = spot(source, text, item.span());
-                Node { value: convert(source, text, item.get_ref(), at), at }
-            };
-            Value::Array(array.iter().map(node).collect())
-        }
-        DeValue::Table(table) => Value::Table(convert_table(source, text, table, at)),
+impl Piece<'_> {
+    /// `None`: something is wrong with it.
+    fn parse(&self) -> Option<Table> {
+        let (root, errors) = DeTable::parse_recoverable(self.text);
+        errors.is_empty().then(|| self.convert_table(root.get_ref(), self.root()))
     }
-}
 
-// The parser bounds the nesting (80), so recursion here ends.
-fn convert_table(source: usize, text: &Text, table: &DeTable<'_>, at: Spot) -> Table {
-    let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
-        let at = spot(source, text, value.span());
-        Entry {
-            key: key.get_ref().to_string(),
-            key_at: spot(source, text, key.span()),
-            node: Node { value: convert(source, text, value.get_ref(), at), at },
+    /// Where the table around everything is said to be.
+    fn root(&self) -> Spot {
+        Spot { source: self.source, start: 0, end: 0 }
+    }
+
+    /// Spans come from the parser; they are cut to the text and to characters all the same.
+    fn spot(&self, span: std::ops::Range<usize>) -> Spot {
+        let floor = |mut at: usize| {
+            at = at.min(self.text.len());
+            while !self.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = floor(span.start);
+        let end = floor(span.end).max(start);
+        Spot { source: self.source, start: self.start + start, end: self.start + end }
+    }
+
+    fn convert(&self, value: &DeValue<'_>, at: Spot) -> Value {
+        match value {
+            DeValue::String(string) => Value::Text(string.to_string()),
+            DeValue::Integer(integer) => {
+                Value::Integer(i64::from_str_radix(integer.as_str(), integer.radix()).ok())
+            }
+            DeValue::Float(_) => Value::Float,
+            DeValue::Boolean(boolean) => Value::Boolean(*boolean),
+            DeValue::Datetime(_) => Value::Datetime,
+            DeValue::Array(array) => {
+                let node = |item: &toml::Spanned<DeValue<'_>>| {
+                    let at = self.spot(item.span());
+                    Node { value: self.convert(item.get_ref(), at), at }
+                };
+                Value::Array(array.iter().map(node).collect())
+            }
+            DeValue::Table(table) => Value::Table(self.convert_table(table, at)),
         }
-    };
-    let mut entries: Vec<Entry> = table.iter().map(entry).collect();
-    entries.sort_by_key(|entry| entry.key_at.start);
-    Table { entries, at }
+    }
+
+    // The parser bounds the nesting (80), so recursion here ends.
+    fn convert_table(&self, table: &DeTable<'_>, at: Spot) -> Table {
+        let entry = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
+            let at = self.spot(value.span());
+            Entry {
+                key: key.get_ref().to_string(),
+                key_at: self.spot(key.span()),
+                node: Node { value: self.convert(value.get_ref(), at), at },
+            }
+        };
+        let mut entries: Vec<Entry> = table.iter().map(entry).collect();
+        entries.sort_by_key(|entry| entry.key_at.start);
+        Table { entries, at }
+    }
 }
 
 /// Where the key that is repeated at `at` was written first, in the same table: the innermost inline table
@@ -282,4 +357,60 @@ fn first_of(text: &Text, root: &Table, key: &str, at: Spot) -> Option<usize> {
     }
     let first = best.entries.iter().find(|entry| entry.key == key && entry.key_at.start < at.start);
     first.map(|entry| entry.key_at.start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sites enough for several pieces, each with `body`.
+    fn sites(body: &str) -> String {
+        let fill = "x".repeat(PIECE_BYTES_MIN / 8);
+        (0..40).map(|number| format!("[[site]]\n# é {fill}\nname = \"{number}\"\n{body}")).collect()
+    }
+
+    fn text(text: &str) -> Text {
+        Text::new(Path::new("site.toml").into(), text.to_owned(), false)
+    }
+
+    #[test]
+    fn pieces_mean_what_the_whole_means() {
+        for (head, body) in [
+            ("", ""),
+            ("\n", "hosts = [\n\"ä.example\", 'b']\n"),
+            (
+                "workers = 1\n[listen]\nhttp = [\"[::]:80\"]\n",
+                "tls.a = { b = 1 }\n[site.hsts]\nmax_age = 1\n",
+            ),
+            ("# [[site]]\r\n", "[[site.upstream]]\nx = 1\n[[site.upstream]]\nx = 2\n\r\n"),
+        ] {
+            let text = text(&format!("{head}\n{}", sites(body)));
+            let pieces = parse_in_pieces(0, &text.text).expect("it is made of sites");
+            let (whole, broken) = parse_whole(0, &text);
+            assert!(broken.is_empty(), "{head:?} {body:?}");
+            assert_eq!(pieces, whole, "{head:?} {body:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_made_of_sites_alone_is_parsed_whole() {
+        for (head, tail) in [
+            ("site = []\n", ""),
+            ("[site.x]\n", ""),
+            ("site.x = 1\n", ""),
+            ("a = \"\"\"\n", "\"\"\"\n"),
+            ("a = [\n", "]\n"),
+            ("a = {\n", "}\n"),
+            ("a = 1\na = 2\n", ""),
+            ("", "[listen]\n"),
+            ("", "[site]\n"),
+            ("", "x = \n"),
+            ("", "name = 1\nname = 2\n"),
+            ("", "x = \"\"\""),
+        ] {
+            let text = format!("{head}\n{}{tail}", sites(""));
+            assert_eq!(parse_in_pieces(0, &text), None, "{head:?} {tail:?}");
+        }
+        assert_eq!(parse_in_pieces(0, "\n[[site]]\nname = 1\n"), None);
+    }
 }
