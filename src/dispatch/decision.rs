@@ -179,7 +179,10 @@ impl Sites {
         chosen: &mut Option<SiteId>,
         trace: &mut impl Trace,
     ) -> Result<(Host<'a>, Found), Refusal> {
-        let (host, found) = if question.authority.is_empty() {
+        let (host, found) = if let Some(found) = self.find_exact(question.authority) {
+            // The table's own form of a host: it reads as it is written.
+            (Host { name: question.authority, port: None }, Some(found))
+        } else if question.authority.is_empty() {
             self.unnamed()
         } else {
             let host = Host::parse(question.authority).map_err(Refusal::BadHost)?;

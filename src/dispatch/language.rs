@@ -1,25 +1,37 @@
 //! Which segments are languages.
 
+use super::path::Segment;
+
 /// The languages of a site, as `z_language` and language prefixes see them.
 #[derive(Debug)]
 pub(super) struct Languages {
     codes: Vec<Box<[u8]>>,
+    /// Bit n: a code has n bytes; the last bit: so many or more.
+    lengths: u64,
 }
 
 impl Languages {
     pub(super) fn new(codes: &[String]) -> Languages {
-        Languages { codes: codes.iter().map(|code| code.as_bytes().into()).collect() }
+        let lengths = codes.iter().fold(0, |lengths, code| lengths | length_bit(code.len()));
+        Languages { codes: codes.iter().map(|code| code.as_bytes().into()).collect(), lengths }
     }
 
     /// Whether a leading segment of this language is cut: never on a site that names none.
-    pub(super) fn is_prefix(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
-        self.codes.iter().any(|code| is(code))
+    #[inline]
+    pub(super) fn is_prefix(&self, segment: Segment<'_>) -> bool {
+        // Most segments are no language, and have not the length of one.
+        (segment.escaped || self.lengths & length_bit(segment.raw.len()) != 0)
+            && self.codes.iter().any(|code| segment.equals(code))
     }
 
     /// Whether `z_language` takes the segment. A site that names no languages takes any code of
     /// ISO 639-1, as the original does with its own list.
-    pub(super) fn is_language(&self, mut is: impl FnMut(&[u8]) -> bool) -> bool {
-        if self.codes.is_empty() { iso_639_1().any(&mut is) } else { self.is_prefix(is) }
+    pub(super) fn is_language(&self, segment: Segment<'_>) -> bool {
+        if self.codes.is_empty() {
+            iso_639_1().any(|code| segment.equals(code))
+        } else {
+            self.is_prefix(segment)
+        }
     }
 
     /// All that `z_language` takes.
@@ -29,6 +41,10 @@ impl Languages {
         }
         self.codes.iter().map(|code| code.to_vec()).collect()
     }
+}
+
+fn length_bit(bytes: usize) -> u64 {
+    1 << bytes.min(63)
 }
 
 fn iso_639_1() -> impl Iterator<Item = &'static [u8]> {
@@ -48,6 +64,10 @@ vo wa wo xh yi yo za zh zu ";
 mod tests {
     use super::*;
 
+    fn segment(text: &str) -> Segment<'_> {
+        Segment { raw: text.as_bytes(), escaped: text.contains('%') }
+    }
+
     #[test]
     fn a_site_without_languages_takes_iso_codes_and_cuts_nothing() {
         let none = Languages::new(&[]);
@@ -62,11 +82,14 @@ mod tests {
             ("n ", false),
             ("EN", false),
         ] {
-            assert_eq!(none.is_language(|code| code == text.as_bytes()), expected, "{text}");
-            assert!(!none.is_prefix(|code| code == text.as_bytes()));
+            assert_eq!(none.is_language(segment(text)), expected, "{text}");
+            assert!(!none.is_prefix(segment(text)));
         }
         let two = Languages::new(&["en".into(), "pt-br".into()]);
-        assert!(two.is_language(|code| code == b"pt-br") && two.is_prefix(|code| code == b"en"));
-        assert!(!two.is_language(|code| code == b"nl"));
+        assert!(two.is_language(segment("pt-br")) && two.is_prefix(segment("en")));
+        assert!(!two.is_language(segment("nl")) && two.is_language(segment("%65n")));
+        let long = "x".repeat(70);
+        let one = Languages::new(std::slice::from_ref(&long));
+        assert!(one.is_prefix(segment(&long)) && !one.is_prefix(segment(&long[1..])));
     }
 }

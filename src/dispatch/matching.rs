@@ -34,7 +34,7 @@ impl Site {
     pub(super) fn read_into<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
         reading.read(target)?;
         if !self.written.languages.is_empty() {
-            reading.cut_prefix(|segment| self.table.languages.is_prefix(|code| segment.equals(code)));
+            reading.cut_prefix(|segment| self.table.languages.is_prefix(segment));
         }
         Ok(())
     }

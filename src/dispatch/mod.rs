@@ -31,6 +31,7 @@ pub mod erlang;
 mod explain;
 mod host;
 mod language;
+mod marks;
 mod matching;
 mod normalize;
 mod path;

@@ -4,6 +4,8 @@
 //! then each segment that holds a `%` is decoded; a last empty segment goes. The order matters:
 //! `..` is looked for before decoding, so `%2e%2e` is a segment like any other.
 
+use super::marks::{Marks, PIECE_BYTES};
+
 /// Longest target read, in bytes: offsets are 16 bits wide. The head of a request is shorter.
 pub const TARGET_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -47,7 +49,7 @@ pub(super) trait Stack {
 /// The first segments, on the stack of the thread; those beyond [`SEGMENTS_KEPT`] are counted only.
 pub(super) struct Kept {
     spans: [Span; SEGMENTS_KEPT],
-    /// Bit i: segment i holds a `%`.
+    /// Bit i: segment i is kept and holds a `%`.
     escaped: u64,
     depth: usize,
 }
@@ -61,13 +63,16 @@ impl Stack for Kept {
     fn push(&mut self, span: Span, escaped: bool) {
         if let Some(place) = self.spans.get_mut(self.depth) {
             *place = span;
-            self.escaped = self.escaped & !(1 << self.depth) | u64::from(escaped) << self.depth;
+            self.escaped |= u64::from(escaped) << self.depth;
         }
         self.depth += 1;
     }
 
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
+        if self.depth < SEGMENTS_KEPT {
+            self.escaped &= !(1 << self.depth);
+        }
     }
 }
 
@@ -262,86 +267,49 @@ pub(super) fn scan(target: &[u8], stack: &mut impl Stack) -> Result<(), BadTarge
     }
     let mut start = 1;
     let mut escaped = false;
-    let mut next = 1;
-    let mut end = target.len();
-    'path: while next < target.len() {
-        // Most bytes are plain: eight of them are passed over at a time.
-        let (mut marked, width) = match target[next..].first_chunk() {
-            Some(eight) => (marked(u64::from_le_bytes(*eight)), 8),
-            None => (HIGH >> (8 * (8 - (target.len() - next))), target.len() - next),
-        };
-        while marked != 0 {
-            let at = next + marked.trailing_zeros() as usize / 8;
-            marked &= marked - 1;
-            match PATH_BYTE[usize::from(target[at])] {
-                PLAIN => {}
-                SLASH => {
-                    close(target, start, at, escaped, stack);
-                    start = at + 1;
-                    escaped = false;
-                }
-                PERCENT => escaped = true,
-                END => {
-                    end = at;
-                    break 'path;
-                }
-                _ => return Err(BadTarget::Form),
-            }
+    let mut end = None;
+    for (number, piece) in target.chunks(PIECE_BYTES).enumerate() {
+        let base = number * PIECE_BYTES;
+        let marks = Marks::of(piece);
+        // In the query too: what follows the path goes into `Location` as it is.
+        if marks.unfit != 0 {
+            return Err(BadTarget::Form);
         }
-        next += width;
+        if end.is_some() {
+            continue;
+        }
+        // All bits below the first end.
+        let path = marks.end.wrapping_sub(1) & !marks.end;
+        let mut percents = marks.percent & path;
+        // The slash in front closes nothing.
+        let mut slashes = marks.slash & path & !u64::from(base == 0);
+        while slashes != 0 {
+            let before = slashes.wrapping_sub(1) & !slashes;
+            let at = base + slashes.trailing_zeros() as usize;
+            close(target, start, at, escaped | (percents & before != 0), stack);
+            start = at + 1;
+            escaped = false;
+            percents &= !before;
+            slashes &= slashes - 1;
+        }
+        escaped |= percents != 0;
+        if marks.end != 0 {
+            end = Some(base + marks.end.trailing_zeros() as usize);
+        }
     }
-    close(target, start, end, escaped, stack);
-    // What follows the path goes into `Location` as it is.
-    let unfit = target[end..].iter().fold(false, |unfit, &byte| unfit | (byte <= b' ') | (byte == 0x7f));
-    if unfit { Err(BadTarget::Form) } else { Ok(()) }
+    close(target, start, end.unwrap_or(target.len()), escaped, stack);
+    Ok(())
 }
 
 #[inline(always)]
 fn close(target: &[u8], start: usize, end: usize, escaped: bool, stack: &mut impl Stack) {
-    if end - start == 2 && target[start..end] == *b".." && stack.depth() > 0 {
+    if end - start == 2 && target.get(start..end) == Some(b"..") && stack.depth() > 0 {
         stack.pop();
         return;
     }
     // Both are at most TARGET_BYTES_MAX.
     stack.push(Span { start: start as u16, end: end as u16 }, escaped);
 }
-
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each of eight bytes that [`PATH_BYTE`] may have something to say of: of all that are not plain, and
-/// of a few that are.
-#[inline(always)]
-fn marked(eight: u64) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let low = eight & !HIGH;
-    // A sum of seven bits and at most 0x7f stays inside its byte, and its high bit says how large the seven were.
-    let other_than = |byte: u64, mask: u64| ((low | (mask * EACH)) ^ (byte * EACH)) + 0x7f * EACH;
-    // `/` is 0x2f and `?` 0x3f; `#` is 0x23 and `%` 0x25, and with those come `!` and `'`.
-    let plain = other_than(0x3f, 0x10) & other_than(0x27, 0x06) & other_than(0x7f, 0) & (low + 0x5f * EACH);
-    // Bytes past ASCII are plain, whatever their seven bits are.
-    !(plain | eight) & HIGH
-}
-
-const PLAIN: u8 = 0;
-const SLASH: u8 = 1;
-const PERCENT: u8 = 2;
-const END: u8 = 3;
-const UNFIT: u8 = 4;
-
-static PATH_BYTE: [u8; 256] = {
-    let mut table = [PLAIN; 256];
-    let mut byte = 0;
-    while byte <= b' ' as usize {
-        table[byte] = UNFIT;
-        byte += 1;
-    }
-    table[0x7f] = UNFIT;
-    table[b'/' as usize] = SLASH;
-    table[b'%' as usize] = PERCENT;
-    table[b'?' as usize] = END;
-    table[b'#' as usize] = END;
-    table
-};
 
 #[cfg(test)]
 mod tests {
@@ -365,24 +333,6 @@ mod tests {
             assert_eq!(reading.segment(index).map(decode).as_ref(), Some(text), "{target}");
         }
         (all, is_dir)
-    }
-
-    #[test]
-    fn every_byte_that_means_something_is_marked() {
-        for byte in 0..=u8::MAX {
-            for at in 0..8 {
-                for around in [b'a', 0, b'/', 0x7f, 0x80, 0xff] {
-                    let mut eight = [around; 8];
-                    eight[at] = byte;
-                    let marked = marked(u64::from_le_bytes(eight));
-                    assert_eq!(marked & !HIGH, 0);
-                    let is_marked = marked >> (8 * at + 7) & 1 == 1;
-                    let is_plain = PATH_BYTE[usize::from(byte)] == PLAIN;
-                    assert!(is_marked || is_plain, "{byte:#04x}");
-                    assert!(!is_marked || !is_plain || b"!'".contains(&byte), "{byte:#04x} costs a look");
-                }
-            }
-        }
     }
 
     #[test]

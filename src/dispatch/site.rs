@@ -331,6 +331,13 @@ impl Sites {
         }
     }
 
+    /// `name`: any bytes; only a host without port in the form names are looked up by is found.
+    #[inline]
+    pub(super) fn find_exact(&self, name: &[u8]) -> Option<Found> {
+        let claim = self.exact.get(name)?;
+        Some(Found { site: claim.site, redirects: claim.redirects, by: FoundBy::Exact })
+    }
+
     #[cold]
     fn find_written(&self, name: &[u8]) -> Option<Found> {
         self.find_name(write_lookup_name(name, &mut [0; HOST_BYTES_MAX])?)
@@ -339,10 +346,10 @@ impl Sites {
     /// `name`: in the form names are looked up by.
     #[inline]
     fn find_name(&self, name: &[u8]) -> Option<Found> {
-        let found = |claim: &Claim, by| Found { site: claim.site, redirects: claim.redirects, by };
-        if let Some(claim) = self.exact.get(name) {
-            return Some(found(claim, FoundBy::Exact));
+        if let Some(found) = self.find_exact(name) {
+            return Some(found);
         }
+        let found = |claim: &Claim, by| Found { site: claim.site, redirects: claim.redirects, by };
         if self.wildcard_bytes_max > 0 {
             for dot in memchr::memchr_iter(b'.', name) {
                 // A wildcard takes a label at least, so the dot is never first.

@@ -144,12 +144,12 @@ impl Table {
         {
             self.visit(child, depth + 1, reading, best);
         }
-        if node.any != NONE {
+        if node.any != NONE && self.nodes[node.any as usize].lowest < *best {
             self.visit(node.any, depth + 1, reading, best);
         }
         if node.language != NONE
             && self.nodes[node.language as usize].lowest < *best
-            && self.languages.is_language(|code| segment.equals(code))
+            && self.languages.is_language(segment)
         {
             self.visit(node.language, depth + 1, reading, best);
         }
@@ -222,7 +222,7 @@ impl Table {
                     }
                 }
                 (Element::Language, Some(segment)) => {
-                    if !self.languages.is_language(|code| segment.equals(code)) {
+                    if !self.languages.is_language(segment) {
                         return Err(Mismatch::Language { element });
                     }
                 }

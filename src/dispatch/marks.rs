@@ -1,0 +1,153 @@
+//! Where the bytes that mean something stand in a piece of a target, found sixteen at a time.
+
+/// Most bytes looked at in one go.
+pub(super) const PIECE_BYTES: usize = 64;
+
+/// Bit i says what byte i is. At most one of them says something of a byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// `/`
+    pub(super) slash: u64,
+    /// `%`
+    pub(super) percent: u64,
+    /// `?` or `#`, where a path ends.
+    pub(super) end: u64,
+    /// A space or a control byte.
+    pub(super) unfit: u64,
+}
+
+impl Marks {
+    /// `piece`: at most [`PIECE_BYTES`] of them count.
+    #[inline(always)]
+    pub(super) fn of(piece: &[u8]) -> Marks {
+        let mut marks = Marks::default();
+        if let Some(last) = piece.last_chunk() {
+            let mut at = 0;
+            while let Some(sixteen) = piece[at..].first_chunk() {
+                if at == PIECE_BYTES {
+                    return marks;
+                }
+                marks.add(sixteen, at);
+                at += 16;
+            }
+            if at < piece.len() {
+                // Some of these were seen before, and say the same again.
+                marks.add(last, piece.len() - 16);
+            }
+            return marks;
+        }
+        marks.add(&padded(piece), 0);
+        let there = (1 << piece.len()) - 1;
+        Marks {
+            slash: marks.slash & there,
+            percent: marks.percent & there,
+            end: marks.end & there,
+            unfit: marks.unfit & there,
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, sixteen: &[u8; 16], at: usize) {
+        let [slash, percent, end, unfit] = kinds(sixteen);
+        self.slash |= u64::from(slash) << at;
+        self.percent |= u64::from(percent) << at;
+        self.end |= u64::from(end) << at;
+        self.unfit |= u64::from(unfit) << at;
+    }
+}
+
+/// Fewer than sixteen bytes, zeros after them.
+#[inline(always)]
+fn padded(few: &[u8]) -> [u8; 16] {
+    let length = few.len();
+    let both =
+        |first: u64, last: u64, width: usize| u128::from(first) | u128::from(last) << (8 * (length - width));
+    let number = if let (Some(first), Some(last)) = (few.first_chunk(), few.last_chunk()) {
+        both(u64::from_le_bytes(*first), u64::from_le_bytes(*last), 8)
+    } else if let (Some(first), Some(last)) = (few.first_chunk(), few.last_chunk()) {
+        both(u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into(), 4)
+    } else {
+        few.iter().rev().fold(0, |number, &byte| number << 8 | u128::from(byte))
+    };
+    number.to_le_bytes()
+}
+
+/// Slashes, percent signs, ends and unfit bytes, a bit for each byte.
+#[inline(always)]
+fn kinds(sixteen: &[u8; 16]) -> [u16; 4] {
+    // All sixteen go through each of these steps together.
+    let mut kinds = [0; 16];
+    for (kind, &byte) in kinds.iter_mut().zip(sixteen) {
+        let slash = u8::from(byte == b'/');
+        let percent = u8::from(byte == b'%') << 1;
+        let end = u8::from(byte == b'?' || byte == b'#') << 2;
+        let unfit = u8::from(byte <= b' ' || byte == 0x7f) << 3;
+        *kind = slash | percent | end | unfit;
+    }
+    let number = u128::from_le_bytes(kinds);
+    let [low, high] = [number as u64, (number >> 64) as u64];
+    let bits = |kind: u32| gathered(low >> kind) | gathered(high >> kind) << 8;
+    [bits(0), bits(1), bits(2), bits(3)]
+}
+
+/// The lowest bit of each of eight bytes, side by side.
+#[inline(always)]
+fn gathered(eight: u64) -> u16 {
+    // The factor moves bit 8i to bit 56 + i, and no two bits meet on the way.
+    ((eight & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_what_it_is_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for at in 0..16 {
+                for (around, kind) in [(b'a', None), (b'/', Some(0)), (0x7f, Some(3)), (0xff, None)] {
+                    let mut sixteen = [around; 16];
+                    sixteen[at] = byte;
+                    let own = match byte {
+                        b'/' => Some(0),
+                        b'%' => Some(1),
+                        b'?' | b'#' => Some(2),
+                        0..=b' ' | 0x7f => Some(3),
+                        _ => None,
+                    };
+                    let mut expected = [0; 4];
+                    for place in 0..16 {
+                        if let Some(kind) = if place == at { own } else { kind } {
+                            expected[kind] |= 1 << place;
+                        }
+                    }
+                    assert_eq!(kinds(&sixteen), expected, "{sixteen:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_of_every_length_are_marked_to_their_end() {
+        let text: Vec<u8> = b"a/%?# \x7fz".iter().copied().cycle().take(PIECE_BYTES + 8).collect();
+        for from in 0..8 {
+            for length in 0..=PIECE_BYTES {
+                let piece = &text[from..from + length];
+                let mut expected = Marks::default();
+                for (at, byte) in piece.iter().enumerate() {
+                    let bit = 1 << at;
+                    match byte {
+                        b'/' => expected.slash |= bit,
+                        b'%' => expected.percent |= bit,
+                        b'?' | b'#' => expected.end |= bit,
+                        b' ' | 0x7f => expected.unfit |= bit,
+                        _ => {}
+                    }
+                }
+                assert_eq!(Marks::of(piece), expected, "{from} {length}");
+            }
+        }
+        let more = Marks::of(&text);
+        assert_eq!(more, Marks::of(&text[..PIECE_BYTES]));
+    }
+}
