@@ -19,6 +19,7 @@ Measures Portcullis beside nginx, HAProxy and whatever else is installed.
   --nginx NAME=PATH       another build of nginx; so for --haproxy, --h2o, --hitch
   --idle-connections N    open connections when memory is measured (10000)
   --sites N               instead of all this: N sites with a certificate and ten rules each; check, start, reload
+  --workers N             instead of the peers: N workers of Portcullis beside one, all on every core, and the load too
   --server-core N         core of the server (the first there is)
   --load-core N           core of the load and the upstream (the second)
   --markdown FILE         write the tables for the README
@@ -33,6 +34,7 @@ pub struct Arguments {
     pub list: bool,
     pub help: bool,
     pub sites: Option<usize>,
+    pub workers: Option<usize>,
     pub workloads: Vec<String>,
     pub only: Vec<String>,
     pub server_binary: PathBuf,
@@ -56,6 +58,7 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
         list: false,
         help: false,
         sites: None,
+        workers: None,
         workloads: Vec::new(),
         only: Vec::new(),
         server_binary: PathBuf::from("target/release/portcullis"),
@@ -91,6 +94,7 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             "--hitch" => read.more.push(named(Kind::Hitch, &word, &value()?)?),
             "--idle-connections" => read.schedule.idle_connections = number(&word, &value()?)?,
             "--sites" => read.sites = Some(number(&word, &value()?)?),
+            "--workers" => read.workers = Some(number(&word, &value()?)?),
             "--server-core" => read.server_core = Some(core(&word, &value()?)?),
             "--load-core" => read.load_core = Some(core(&word, &value()?)?),
             "--markdown" => read.markdown = Some(PathBuf::from(value()?)),
@@ -127,7 +131,7 @@ fn named(kind: Kind, word: &str, text: &str) -> Result<Server, String> {
     if name.is_empty() || name.contains('/') {
         return Err(format!("{word} needs a NAME for a column, not {name:?}"));
     }
-    Ok(Server { name: name.to_owned(), kind, program: PathBuf::from(program) })
+    Ok(Server { name: name.to_owned(), kind, program: PathBuf::from(program), workers: 1 })
 }
 
 #[cfg(test)]

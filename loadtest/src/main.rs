@@ -113,9 +113,15 @@ fn servers_of(arguments: &Arguments) -> Result<Vec<Server>, String> {
         name: Kind::Portcullis.name().to_owned(),
         kind: Kind::Portcullis,
         program: arguments.server_binary.clone(),
+        workers: 1,
     };
     let mut servers = Vec::new();
     let mut others = Vec::new();
+    let wanted = |name: &str| arguments.workers.is_none() && wanted(name);
+    if let Some(workers) = arguments.workers {
+        servers.push(Server { name: "one worker".to_owned(), ..ours.clone() });
+        servers.push(Server { name: format!("{workers} workers"), workers, ..ours.clone() });
+    }
     // Another build under a peer's own name takes its place.
     let given = |name: &str| arguments.more.iter().any(|server| server.name == name);
     for kind in Kind::PEERS.into_iter().filter(|kind| wanted(kind.name()) && !given(kind.name())) {
@@ -163,22 +169,29 @@ fn compare(arguments: &Arguments, servers: &[Server], workloads: &[Workload]) ->
         schedule.idle_connections = idle_connections_max;
     }
     let cores = affinity::cores();
-    let server_core = arguments.server_core.unwrap_or(cores[0]);
-    let load_core = arguments.load_core.unwrap_or(*cores.get(1).unwrap_or(&cores[0]));
-    if server_core == load_core {
+    let (server_cores, load_cores) = match arguments.workers {
+        Some(_) => (cores.clone(), cores),
+        None => {
+            let server = arguments.server_core.unwrap_or(cores[0]);
+            let load = arguments.load_core.unwrap_or(*cores.get(1).unwrap_or(&cores[0]));
+            (vec![server], vec![load])
+        }
+    };
+    if server_cores == load_cores {
         println!(
-            "note: server and load share core {server_core}; CPU time holds, requests/s and latency say little"
+            "note: server and load share core {}; CPU time holds, requests/s and latency say little",
+            affinity::named(&server_cores)
         );
     }
     let directory = RunDirectory::make(&std::env::temp_dir())?;
     let certificates = Certificates::make(&directory.0)?;
-    let upstream = Upstream::start(load_core)?;
-    affinity::pin(load_core);
+    let upstream = Upstream::start(&load_cores)?;
+    affinity::pin(&load_cores);
     let around = Surroundings {
         directory: directory.0.clone(),
         upstream: upstream.address,
-        server_core,
-        load_core,
+        server_cores,
+        load_cores,
         descriptors,
     };
 
@@ -298,8 +311,8 @@ fn head(
         schedule.rounds,
         schedule.window.as_secs_f64(),
         schedule.warm_up.as_secs_f64(),
-        around.server_core,
-        around.load_core,
+        affinity::named(&around.server_cores),
+        affinity::named(&around.load_cores),
         schedule.idle_connections,
         machine::load_average(),
     ));

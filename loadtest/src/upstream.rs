@@ -37,7 +37,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn start(core: usize) -> io::Result<Upstream> {
+    pub fn start(cores: &[usize]) -> io::Result<Upstream> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         // `TcpListener` asks for a queue of 128; a burst of first requests needs more.
@@ -50,8 +50,9 @@ impl Upstream {
         let server =
             Server { listener, epoll, connections: Vec::new(), free: Vec::new(), counts: counts.clone() };
         let stopped = stop.clone();
+        let cores = cores.to_vec();
         let thread = std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
-            affinity::pin(core);
+            affinity::pin(&cores);
             if let Err(error) = server.run(&stopped) {
                 eprintln!("the upstream ended: {error}");
             }

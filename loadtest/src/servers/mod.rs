@@ -51,6 +51,8 @@ pub struct Server {
     pub name: String,
     pub kind: Kind,
     pub program: PathBuf,
+    /// Of Portcullis; a peer has one.
+    pub workers: usize,
 }
 
 /// What every configuration is made from.
@@ -61,6 +63,7 @@ pub struct Setting<'a> {
     pub https: SocketAddr,
     pub upstream: SocketAddr,
     pub pair: &'a Pair,
+    pub workers: usize,
     /// Descriptors a process may open.
     pub descriptors: u64,
     /// May offer X25519MLKEM768.
@@ -76,7 +79,7 @@ impl Server {
             .chain(usual)
             .map(|directory| directory.join(kind.name()))
             .find(|program| program.is_file())?;
-        Some(Server { name: kind.name().to_owned(), kind, program })
+        Some(Server { name: kind.name().to_owned(), kind, program, workers: 1 })
     }
 
     /// Why this server has no part in a workload.

@@ -50,7 +50,7 @@ fn configuration(setting: &Setting<'_>) -> String {
         let _ = writeln!(rules, "  {{ name = '{name}', path = '{path}'{ssl} }},");
     }
     format!(
-        r#"workers = 1
+        r#"workers = {workers}
 state_directory = "{state}"
 log = "warn"
 
@@ -67,6 +67,7 @@ dispatch = [
 {rules}]
 "#,
         host = crate::HOST,
+        workers = setting.workers,
         state = setting.directory.join("state").display(),
         http = setting.http,
         https = setting.https,

@@ -24,8 +24,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(3);
 pub struct Surroundings {
     pub directory: PathBuf,
     pub upstream: SocketAddr,
-    pub server_core: usize,
-    pub load_core: usize,
+    pub server_cores: Vec<usize>,
+    pub load_cores: Vec<usize>,
     pub descriptors: u64,
 }
 
@@ -55,6 +55,7 @@ impl Running {
             https,
             upstream: around.upstream,
             pair,
+            workers: server.workers,
             descriptors: around.descriptors,
             post_quantum: server.is_post_quantum(),
         };
@@ -64,9 +65,9 @@ impl Running {
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).current_dir(&directory);
         end_with_us(&mut command);
         // A child runs where the thread that starts it runs.
-        affinity::pin(around.server_core);
+        affinity::pin(&around.server_cores);
         let child = command.spawn();
-        affinity::pin(around.load_core);
+        affinity::pin(&around.load_cores);
         let mut running = Running { http, https, processes: Vec::new(), child: child?, log };
         running.wait_until_it_answers(server, pair)?;
         running.processes = measure::family(running.child.id());
