@@ -396,7 +396,7 @@ mod tests {
     use crate::upstream::Upstream;
 
     fn against_upstream(path: &str, pace: Pace, time: Duration) -> Tally {
-        let upstream = Upstream::start(0).expect("start");
+        let upstream = Upstream::start(&[0]).expect("start");
         let mut load = Load::new(Plan {
             target: upstream.address,
             tls: None,

@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn keeps_the_connection_and_counts_uploads() {
-        let upstream = Upstream::start(0).expect("start");
+        let upstream = Upstream::start(&[0]).expect("start");
         let mut stream = TcpStream::connect(upstream.address).expect("connect");
         for bytes in [0, 100, 65_536, 3_000_000] {
             write!(stream, "POST /bytes/{bytes} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab")
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn answers_requests_that_arrive_together() {
-        let upstream = Upstream::start(0).expect("start");
+        let upstream = Upstream::start(&[0]).expect("start");
         let mut stream = TcpStream::connect(upstream.address).expect("connect");
         let request = "GET /bytes/0 HTTP/1.1\r\nHost: a\r\n\r\n";
         write!(stream, "{request}{request}GET /bytes/0 HTTP/1.1\r\nConnection: close\r\n\r\n")

@@ -231,6 +231,8 @@ impl Keeper {
             slots.push(Slot::Fixed(Arc::clone(&live)));
             fixed.push(Fixed { sources: run.to_vec(), live });
         }
+        fixed.shrink_to_fit();
+        states.shrink_to_fit();
         let tls = Arc::new(SiteTls::new(policy, slots));
         match problem {
             Some(problem) if asked.is_empty() && tls.fixed().is_none() => return Err(problem),

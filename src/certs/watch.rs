@@ -63,6 +63,7 @@ impl Look {
                 all.extend(inside.into_iter().map(Some));
             }
         }
+        all.shrink_to_fit();
         Look(all)
     }
 }

@@ -123,6 +123,8 @@ fn config(reader: &mut Reader<'_>, root: &Path, overrides: &Overrides) -> Option
     for file in std::iter::once(&mut table).chain(&mut included) {
         reader.sites(file, limits.request_body_bytes_max, &mut claims, &mut sites);
     }
+    // There may be thousands of sites, so what they keep has no room left over.
+    sites.shrink_to_fit();
     reader.rules_compile(&sites);
     if sites.is_empty() {
         reader.no_sites(root);

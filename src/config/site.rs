@@ -218,6 +218,7 @@ impl Reader<'_> {
             claims.hosts.insert(pattern.clone(), (site.to_owned(), place.clone()));
             hosts.push(Host { pattern, place });
         }
+        hosts.shrink_to_fit();
         hosts
     }
 

@@ -185,6 +185,7 @@ impl Reader<'_> {
             let place = place.clone();
             sources.push(CertificateSource { source: SELF_SIGNED, place });
         }
+        sources.shrink_to_fit();
         sources
     }
 

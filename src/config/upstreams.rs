@@ -98,6 +98,7 @@ impl Reader<'_> {
                 upstreams.push(upstream);
             }
         }
+        upstreams.shrink_to_fit();
         upstreams
     }
 

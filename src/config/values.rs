@@ -57,7 +57,9 @@ impl Reader<'_> {
     /// Where the keys of a table are written.
     pub(super) fn written_at(&self, section: Section<'_>) -> WrittenAt {
         let known = section.keys.keys.iter().map(|key| key.name).filter(|name| section.has(name));
-        WrittenAt { keys: known.map(|name| (name, self.place(section.key_at(name)))).collect() }
+        let mut keys: Vec<_> = known.map(|name| (name, self.place(section.key_at(name)))).collect();
+        keys.shrink_to_fit();
+        WrittenAt { keys }
     }
 
     /// The table under a key; an empty one when it is not written or no table.

@@ -86,7 +86,7 @@ pub(super) struct Table {
     branches: Vec<Branch>,
     /// Each distinct pattern once, with its text.
     patterns: Vec<(Arc<str>, Pattern)>,
-    /// Open addressing, linear probing, a power of two, at most half full.
+    /// Open addressing, linear probing, a power of two, at most three quarters full.
     literals: Vec<Literal>,
     text: Vec<u8>,
     /// Longest literal: a longer segment is none of them.
@@ -215,7 +215,7 @@ impl Table {
         let mask = self.literals.len() - 1;
         let ends = ends(bytes);
         let mut slot = hash(node, ends, bytes.len()) & mask;
-        // At most half the slots are taken, so an empty one comes.
+        // A quarter of the slots is empty, so an empty one comes.
         loop {
             let literal = &self.literals[slot];
             if literal.node == NONE {
@@ -442,7 +442,7 @@ impl Builder {
             nodes: Vec::with_capacity(self.nodes.len()),
             branches: Vec::new(),
             patterns: self.patterns,
-            literals: vec![empty; (count * 2).next_power_of_two().max(2)],
+            literals: vec![empty; (count + count / 3 + 1).next_power_of_two()],
             text: Vec::new(),
             literal_bytes_max: 0,
             languages,
@@ -473,6 +473,7 @@ impl Builder {
                 table.text.extend(text);
             }
         }
+        table.text.shrink_to_fit();
         table
     }
 }
