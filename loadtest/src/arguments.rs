@@ -108,6 +108,12 @@ pub fn read(words: impl Iterator<Item = String>) -> Result<Arguments, String> {
             return Err(format!("no workload is called {name}; --list shows all"));
         }
     }
+    let chosen = !read.only.is_empty() || !read.more.is_empty();
+    if read.workers.is_some() && (chosen || read.server_core.is_some() || read.load_core.is_some()) {
+        return Err(
+            "--workers measures one build with itself, on every core: no other server, no core".to_owned()
+        );
+    }
     Ok(read)
 }
 
@@ -166,6 +172,8 @@ mod tests {
             (&["--workload", "nonsense"], "no workload"),
             (&["--ours", "path"], "NAME=PATH"),
             (&["--loud"], "unknown"),
+            (&["--workers", "2", "--only", "nginx"], "one build"),
+            (&["--load-core", "1", "--workers", "2"], "one build"),
         ] {
             let error = of(words).expect_err("wrong words");
             assert!(error.contains(part), "{error}");

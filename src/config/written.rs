@@ -176,7 +176,7 @@ pub(super) fn parse(source: usize, text: &Text) -> (Table, Vec<(Spot, Broken)>) 
 
 /// What every site of a file begins with, unless somebody writes it in another way: then the pieces are larger.
 const SITE_HEADER: &str = "\n[[site]]";
-/// The parser takes some 30 times as much memory as a text has, for all of it at once.
+/// The parser's tree is many times as large as its text.
 const PIECE_BYTES_MIN: usize = 32 * 1024;
 
 /// A file of many sites, cut where a site begins, so that the parser's tree of one piece is gone before the next one

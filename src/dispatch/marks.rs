@@ -20,13 +20,11 @@ impl Marks {
     /// `piece`: at most [`PIECE_BYTES`] of them count.
     #[inline(always)]
     pub(super) fn of(piece: &[u8]) -> Marks {
+        let piece = &piece[..piece.len().min(PIECE_BYTES)];
         let mut marks = Marks::default();
         if let Some(last) = piece.last_chunk() {
             let mut at = 0;
             while let Some(sixteen) = piece[at..].first_chunk() {
-                if at == PIECE_BYTES {
-                    return marks;
-                }
                 marks.add(sixteen, at);
                 at += 16;
             }

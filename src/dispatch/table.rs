@@ -40,8 +40,6 @@ struct Node {
     language: u32,
     /// Children for patterns: a range of `Table::branches`, lowest rule first.
     branches: (u32, u32),
-    /// There are children for languages or patterns.
-    is_tested: bool,
     /// How many literal children there are in `Table::literals`.
     literals: u32,
 }
@@ -55,7 +53,6 @@ impl Node {
         any: NONE,
         language: NONE,
         branches: (0, 0),
-        is_tested: false,
         literals: 0,
     };
 }
@@ -129,60 +126,32 @@ impl Table {
         (best != NONE).then_some(best as usize)
     }
 
-    /// Lowers `best` to the lowest rule at or below the node. Recurses where a node has several children to look at,
-    /// so at most as deep as rules are long.
-    fn visit(&self, mut number: u32, mut depth: usize, reading: &Reading<'_>, best: &mut u32) {
-        loop {
-            // Node numbers come from `Builder`, which made the nodes.
-            let node = &self.nodes[number as usize];
-            if node.lowest >= *best {
-                return;
-            }
-            let Some(segment) = reading.segment(depth) else {
-                *best = (*best).min(node.end).min(node.rest);
-                return;
-            };
-            *best = (*best).min(node.rest).min(node.rest_some);
-            let literal = if node.literals > 0 { self.literal(number, segment) } else { None };
-            depth += 1;
-            // The last child to look at is gone on with.
-            match (literal, node.any != NONE) {
-                (None, false) if node.is_tested => {}
-                (None, false) => return,
-                (Some(child), false) if !node.is_tested => {
-                    number = child;
-                    continue;
-                }
-                (Some(child), false) => self.visit(child, depth, reading, best),
-                (literal, true) => {
-                    if let Some(child) = literal {
-                        self.visit(child, depth, reading, best);
-                    }
-                    if !node.is_tested {
-                        number = node.any;
-                        continue;
-                    }
-                    self.visit(node.any, depth, reading, best);
-                }
-            }
-            return self.visit_tested(node, segment, depth, reading, best);
+    /// Lowers `best` to the lowest rule at or below the node. Recurses as deep as rules are long.
+    fn visit(&self, node: u32, depth: usize, reading: &Reading<'_>, best: &mut u32) {
+        // Node numbers come from `Builder`, which made the nodes.
+        let node_number = node;
+        let node = &self.nodes[node as usize];
+        if node.lowest >= *best {
+            return;
         }
-    }
-
-    /// The children for languages and patterns.
-    fn visit_tested(
-        &self,
-        node: &Node,
-        segment: Segment<'_>,
-        depth: usize,
-        reading: &Reading<'_>,
-        best: &mut u32,
-    ) {
+        let Some(segment) = reading.segment(depth) else {
+            *best = (*best).min(node.end).min(node.rest);
+            return;
+        };
+        *best = (*best).min(node.rest).min(node.rest_some);
+        if node.literals > 0
+            && let Some(child) = self.literal(node_number, segment)
+        {
+            self.visit(child, depth + 1, reading, best);
+        }
+        if node.any != NONE && self.nodes[node.any as usize].lowest < *best {
+            self.visit(node.any, depth + 1, reading, best);
+        }
         if node.language != NONE
             && self.nodes[node.language as usize].lowest < *best
             && self.languages.is_language(segment)
         {
-            self.visit(node.language, depth, reading, best);
+            self.visit(node.language, depth + 1, reading, best);
         }
         let (from, to) = node.branches;
         for branch in &self.branches[from as usize..to as usize] {
@@ -190,7 +159,7 @@ impl Table {
                 break;
             }
             if self.patterns[branch.pattern as usize].1.is_in(segment) {
-                self.visit(branch.child, depth, reading, best);
+                self.visit(branch.child, depth + 1, reading, best);
             }
         }
     }
@@ -453,7 +422,6 @@ impl Builder {
             let from = table.branches.len() as u32;
             table.branches.extend(built.branches);
             node.branches = (from, table.branches.len() as u32);
-            node.is_tested = node.language != NONE || node.branches.0 < node.branches.1;
             node.literals = built.literals.len() as u32;
             table.nodes.push(node);
             for (text, child) in built.literals {

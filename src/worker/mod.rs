@@ -158,6 +158,8 @@ impl Worker {
         let service = Rc::new(service);
         let mut accepting = Accepting { ring, service: service.clone(), listeners: Vec::new() };
         accepting.start(self.listeners, &generation)?;
+        // What serves holds it. Held here as well it would be kept for as long as the worker runs.
+        drop(generation);
         monoio::spawn(tick(local, service.clone(), self.pulse));
         report(Report::Started { worker: self.index, ring, failed });
 

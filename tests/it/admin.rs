@@ -188,6 +188,21 @@ fn counts_go_on_over_a_reload() {
     assert_eq!(samples(&text)["portcullis_last_reload_successful"], 0.0);
 }
 
+#[test]
+fn an_earlier_generation_is_freed_when_nobody_serves_with_it() {
+    with_one_worker_and_two(|workers| {
+        let upstream = Upstream::saying("hello");
+        let sites = any_site(&upstream);
+        let mut server = Setup::new(&sites).workers(workers).start();
+        // The first one and a later one are held in different ways. Nobody asks for anything meanwhile.
+        for number in [2, 3] {
+            server.reload(&sites);
+            wait_until("the one before is gone", || status(&mut server)["generation"]["outdated"] == 0);
+            assert_eq!(status(&mut server)["generation"]["number"], number);
+        }
+    });
+}
+
 /// Every metric is in the documentation with its help, and there is no other one in it.
 #[test]
 fn every_metric_is_documented() {
