@@ -1,7 +1,7 @@
 //! The decision: which site, which rule, which scheme, and what follows from them.
 
 use super::host::{BadHost, Host};
-use super::path::{BadTarget, Reading};
+use super::path::{BadTarget, Reading, Room};
 use super::redirect::{self, Redirect, RedirectReason};
 use super::rule::{Rule, Ssl};
 use super::site::{Found, Site, Sites, Unmatched};
@@ -237,12 +237,12 @@ impl Sites {
             let options = question.method == b"OPTIONS";
             return if options { Action::Forward } else { Action::Refuse(Refusal::BadTarget) };
         }
-        let mut reading = Reading::empty();
-        match site.read_into(question.target, &mut reading) {
-            Ok(()) => {}
+        let mut room = Room::new();
+        let reading = match site.read(question.target, &mut room) {
+            Ok(reading) => reading,
             Err(BadTarget::Form) => return Action::Refuse(Refusal::BadTarget),
             Err(BadTarget::TooLong) => return Action::Refuse(Refusal::TargetTooLong),
-        }
+        };
         let matched = site.table.first_match(&reading);
         trace.path(site, &reading, matched);
         // Rules are fewer than u32::MAX, or the table would not have compiled.
@@ -332,11 +332,11 @@ impl Sites {
     /// rule, and must not redirect again. `or`: where it wants none.
     #[cold]
     fn wanted_there(&self, site: &Site, target: &[u8], or: Scheme) -> Scheme {
-        let mut reading = Reading::empty();
+        let mut room = Room::new();
         // What was a target stays one.
-        if site.read_into(target, &mut reading).is_err() {
+        let Ok(reading) = site.read(target, &mut room) else {
             return or;
-        }
+        };
         let rule = site.table.first_match(&reading).and_then(|index| site.written.rules.get(index));
         self.wanted(site, rule, or).scheme.unwrap_or(or)
     }

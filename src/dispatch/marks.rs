@@ -1,5 +1,7 @@
 //! Where the bytes that mean something stand in a piece of a target, found sixteen at a time.
 
+use wide::u8x16;
+
 /// Most bytes looked at in one go.
 pub(super) const PIECE_BYTES: usize = 64;
 
@@ -44,26 +46,21 @@ impl Marks {
         }
     }
 
+    /// Adds what these sixteen bytes say, the first of them at `at`.
     #[inline(always)]
     fn add(&mut self, sixteen: &[u8; 16], at: usize) {
-        // All sixteen go through each of these steps together.
-        let mut kinds = [0; 16];
-        for (kind, &byte) in kinds.iter_mut().zip(sixteen) {
-            let slash = u8::from(byte == b'/');
-            let percent = u8::from(byte == b'%') << 1;
-            let end = u8::from(byte == b'?' || byte == b'#') << 2;
-            let unfit = u8::from(byte <= b' ' || byte == 0x7f) << 3;
-            *kind = slash | percent | end | unfit;
-        }
-        let number = u128::from_le_bytes(kinds);
-        let [low, high] = [number as u64, (number >> 64) as u64];
-        let bits = |kind: u32| (gathered(low >> kind) | gathered(high >> kind) << 8) << at;
-        self.slash |= bits(0);
+        let bytes = u8x16::new(*sixteen);
+        let are = |byte: u8| bytes.simd_eq(u8x16::splat(byte));
+        let bits = |found: u8x16| u64::from(found.to_bitmask()) << at;
+        self.slash |= bits(are(b'/'));
+        let percent = are(b'%');
+        let end = are(b'?') | are(b'#');
+        let unfit = bytes.min(u8x16::splat(b' ')).simd_eq(bytes) | are(0x7f);
         // Most have slashes alone.
-        if (low | high) & 0x0e0e_0e0e_0e0e_0e0e != 0 {
-            self.percent |= bits(1);
-            self.end |= bits(2);
-            self.unfit |= bits(3);
+        if (percent | end | unfit).to_bitmask() != 0 {
+            self.percent |= bits(percent);
+            self.end |= bits(end);
+            self.unfit |= bits(unfit);
         }
     }
 }
@@ -82,13 +79,6 @@ fn padded(few: &[u8]) -> [u8; 16] {
         few.iter().rev().fold(0, |number, &byte| number << 8 | u128::from(byte))
     };
     number.to_le_bytes()
-}
-
-/// The lowest bit of each of eight bytes, side by side.
-#[inline(always)]
-fn gathered(eight: u64) -> u64 {
-    // The factor moves bit 8i to bit 56 + i, and no two bits meet on the way.
-    (eight & 0x0101_0101_0101_0101).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 #[cfg(test)]

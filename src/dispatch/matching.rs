@@ -1,6 +1,6 @@
 //! Which rule matches a target, and what its variables are bound to.
 
-use super::path::{BadTarget, Reading, Segment, all_segments};
+use super::path::{BadTarget, Reading, Room, Segment, all_segments};
 use super::rule::Element;
 use super::site::{Site, Sites};
 use super::{RuleId, SiteId};
@@ -23,20 +23,9 @@ pub enum Bound {
 
 impl Site {
     /// The target as rules see it, its language prefix cut.
-    pub(super) fn read<'a>(&self, target: &'a [u8]) -> Result<Reading<'a>, BadTarget> {
-        let mut reading = Reading::empty();
-        self.read_into(target, &mut reading)?;
-        Ok(reading)
-    }
-
-    /// [`read`](Self::read) into an empty reading: on the request path it is not moved.
-    #[inline]
-    pub(super) fn read_into<'a>(&self, target: &'a [u8], reading: &mut Reading<'a>) -> Result<(), BadTarget> {
-        reading.read(target)?;
-        if !self.written.languages.is_empty() {
-            reading.cut_prefix(|segment| self.table.languages.is_prefix(segment));
-        }
-        Ok(())
+    #[inline(always)]
+    pub(super) fn read<'a>(&self, target: &'a [u8], room: &'a mut Room) -> Result<Reading<'a>, BadTarget> {
+        Reading::new(target, room, |segment| self.table.languages.is_prefix(segment))
     }
 }
 
@@ -45,8 +34,8 @@ impl Sites {
     /// what is no target. Allocates nothing.
     pub fn matches(&self, site: SiteId, target: &[u8]) -> Option<RuleId> {
         let site = self.site(site);
-        let mut reading = Reading::empty();
-        site.read_into(target, &mut reading).ok()?;
+        let mut room = Room::new();
+        let reading = site.read(target, &mut room).ok()?;
         site.table.first_match(&reading).map(|index| RuleId(index as u32))
     }
 
@@ -54,8 +43,9 @@ impl Sites {
     /// of the path; a language prefix that was cut comes first, as `z_language`. Allocates.
     pub fn bindings(&self, site: SiteId, rule: RuleId, target: &[u8], out: &mut Vec<Binding>) {
         let site = self.site(site);
+        let mut room = Room::new();
         let (Some(rule), Ok(reading), Ok((segments, _))) =
-            (site.rule(rule), site.read(target), all_segments(target))
+            (site.rule(rule), site.read(target, &mut room), all_segments(target))
         else {
             return;
         };

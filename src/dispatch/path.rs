@@ -29,6 +29,10 @@ pub(super) struct Span {
 }
 
 impl Span {
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
     /// The span's segment of the target it was read from.
     #[inline]
     pub(super) fn of(self, target: &[u8], escaped: bool) -> Segment<'_> {
@@ -46,28 +50,40 @@ pub(super) trait Stack {
     fn pop(&mut self);
 }
 
-/// The first segments, on the stack of the thread; those beyond [`SEGMENTS_KEPT`] are counted only.
-pub(super) struct Kept {
-    spans: [Span; SEGMENTS_KEPT],
+/// Room for the segments of one target, on the stack of the thread.
+pub(super) struct Room([Span; SEGMENTS_KEPT]);
+
+impl Room {
+    #[inline(always)]
+    pub(super) fn new() -> Room {
+        Room([Span::default(); SEGMENTS_KEPT])
+    }
+}
+
+/// The first segments; those beyond [`SEGMENTS_KEPT`] are counted only.
+struct Kept<'r> {
+    room: &'r mut Room,
     /// Bit i: segment i is kept and holds a `%`.
     escaped: u64,
     depth: usize,
 }
 
-impl Stack for Kept {
+impl Stack for Kept<'_> {
+    #[inline(always)]
     fn depth(&self) -> usize {
         self.depth
     }
 
     #[inline(always)]
     fn push(&mut self, span: Span, escaped: bool) {
-        if let Some(place) = self.spans.get_mut(self.depth) {
+        if let Some(place) = self.room.0.get_mut(self.depth) {
             *place = span;
             self.escaped |= u64::from(escaped) << self.depth;
         }
         self.depth += 1;
     }
 
+    #[inline(always)]
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
         if self.depth < SEGMENTS_KEPT {
@@ -170,68 +186,63 @@ fn hex(byte: u8) -> Option<u8> {
 /// The segments of a target as far as rules can tell them apart. Borrows the target.
 pub(super) struct Reading<'a> {
     target: &'a [u8],
-    kept: Kept,
-    /// The target ends in a slash, or nothing is left of it: what a site server calls a directory.
-    /// Exact for at most [`SEGMENTS_KEPT`] segments, which is when anything depends on it.
-    is_dir: bool,
-    /// Index of the first segment rules see: 1 once a language prefix is cut.
-    first: usize,
+    /// The segments rules see, at most [`SEGMENTS_KEPT`].
+    spans: &'a [Span],
+    /// Bit i: segment i of them holds a `%`.
+    escaped: u64,
+    /// How many more there are.
+    beyond: usize,
+    prefix_cut: bool,
 }
 
 impl<'a> Reading<'a> {
-    /// Nothing read yet; `read` fills it in place, because it is too big to be handed around.
-    #[inline]
-    pub(super) fn empty() -> Reading<'a> {
-        let kept = Kept { spans: [Span::default(); SEGMENTS_KEPT], escaped: 0, depth: 0 };
-        Reading { target: &[], kept, is_dir: true, first: 0 }
-    }
-
     /// Reads the path and looks over the query. Allocates nothing.
-    #[inline]
-    pub(super) fn read(&mut self, target: &'a [u8]) -> Result<(), BadTarget> {
-        self.target = target;
-        scan(target, &mut self.kept)?;
-        let last_empty = match self.kept.depth.checked_sub(1) {
+    ///
+    /// A leading segment that `is_prefix` says is a language is cut when more follows: of `/en/` and `/en/x`, not of
+    /// `/en`.
+    #[inline(always)]
+    pub(super) fn new(
+        target: &'a [u8],
+        room: &'a mut Room,
+        is_prefix: impl FnOnce(Segment<'a>) -> bool,
+    ) -> Result<Reading<'a>, BadTarget> {
+        let mut kept = Kept { room, escaped: 0, depth: 0 };
+        scan(target, &mut kept)?;
+        // The target ends in a slash, or nothing is left of it: what a site server calls a directory. Exact for at
+        // most SEGMENTS_KEPT segments, which is when anything depends on it.
+        let is_dir = match kept.depth.checked_sub(1) {
             None => true,
-            Some(last) => self.kept.spans.get(last).is_some_and(|span| span.start == span.end),
+            Some(last) => kept.room.0.get(last).is_some_and(|span| span.is_empty()),
         };
-        if last_empty {
-            self.kept.pop();
+        if is_dir {
+            kept.pop();
         }
-        self.is_dir = last_empty;
-        Ok(())
+        let Kept { room, escaped, depth } = kept;
+        let spans = &room.0[..depth.min(SEGMENTS_KEPT)];
+        let mut reading = Reading { target, spans, escaped, beyond: depth - spans.len(), prefix_cut: false };
+        if let Some((first, rest)) = spans.split_first()
+            && (is_dir || !rest.is_empty())
+            && is_prefix(first.of(target, escaped & 1 == 1))
+        {
+            (reading.spans, reading.escaped, reading.prefix_cut) = (rest, escaped >> 1, true);
+        }
+        Ok(reading)
     }
 
     /// How many segments rules see; more than [`SEGMENTS_KEPT`] are only counted.
     pub(super) fn count(&self) -> usize {
-        self.kept.depth - self.first
+        self.spans.len() + self.beyond
     }
 
     /// The segment, if there is one and it was kept.
     #[inline]
     pub(super) fn segment(&self, index: usize) -> Option<Segment<'a>> {
-        let index = index + self.first;
-        if index >= self.kept.depth {
-            return None;
-        }
-        let span = self.kept.spans.get(index)?;
-        let raw = self.target.get(usize::from(span.start)..usize::from(span.end))?;
-        Some(Segment { raw, escaped: self.kept.escaped >> index & 1 == 1 })
-    }
-
-    /// Cuts a leading language when more follows: `/en/` and `/en/x`, not `/en`.
-    pub(super) fn cut_prefix(&mut self, is_language: impl FnOnce(Segment<'a>) -> bool) {
-        if self.first == 0
-            && (self.kept.depth > 1 || self.is_dir)
-            && let Some(segment) = self.segment(0)
-            && is_language(segment)
-        {
-            self.first = 1;
-        }
+        let span = self.spans.get(index)?;
+        Some(span.of(self.target, self.escaped >> index & 1 == 1))
     }
 
     pub(super) fn prefix_cut(&self) -> bool {
-        self.first == 1
+        self.prefix_cut
     }
 }
 
@@ -240,7 +251,7 @@ impl<'a> Reading<'a> {
 pub(super) fn all_segments(target: &[u8]) -> Result<(Vec<Segment<'_>>, bool), BadTarget> {
     let mut spans: Vec<(Span, bool)> = Vec::new();
     scan(target, &mut spans)?;
-    let is_dir = spans.last().is_none_or(|(span, _)| span.start == span.end);
+    let is_dir = spans.last().is_none_or(|(span, _)| span.is_empty());
     if is_dir {
         spans.pop();
     }
@@ -315,17 +326,21 @@ fn close(target: &[u8], start: usize, end: usize, escaped: bool, stack: &mut imp
 mod tests {
     use super::*;
 
+    fn read<'a>(target: &'a str, room: &'a mut Room) -> Result<Reading<'a>, BadTarget> {
+        Reading::new(target.as_bytes(), room, |_| false)
+    }
+
     /// Both readings, which must agree on what is kept.
     fn segments(target: &str) -> (Vec<String>, bool) {
         let (all, is_dir) = all_segments(target.as_bytes()).expect("a target");
-        let mut reading = Reading::empty();
-        reading.read(target.as_bytes()).expect("a target");
+        let mut room = Room::new();
+        let reading = read(target, &mut room).expect("a target");
         let decode = |segment: Segment<'_>| {
             String::from_utf8_lossy(&segment.decoded().collect::<Vec<_>>()).into_owned()
         };
         let all: Vec<String> = all.into_iter().map(decode).collect();
         if all.len() < SEGMENTS_KEPT {
-            assert_eq!((reading.count(), reading.is_dir), (all.len(), is_dir), "{target}");
+            assert_eq!(reading.count(), all.len(), "{target}");
         } else {
             assert!(reading.count() + 1 >= SEGMENTS_KEPT);
         }
@@ -403,11 +418,11 @@ mod tests {
             "/#\t",
             "/?\x7f",
         ] {
-            assert_eq!(Reading::empty().read(target.as_bytes()).err(), Some(BadTarget::Form), "{target:?}");
+            assert_eq!(read(target, &mut Room::new()).err(), Some(BadTarget::Form), "{target:?}");
         }
-        assert_eq!(Reading::empty().read("/x".repeat(32768).as_bytes()).err(), Some(BadTarget::TooLong));
-        assert!(Reading::empty().read(&"/x".repeat(32768).as_bytes()[..65535]).is_ok());
-        assert!(Reading::empty().read("/caf\u{e9}?\u{e9}".as_bytes()).is_ok());
+        assert_eq!(read(&"/x".repeat(32768), &mut Room::new()).err(), Some(BadTarget::TooLong));
+        assert!(read(&"/x".repeat(32768)[..65535], &mut Room::new()).is_ok());
+        assert!(read("/caf\u{e9}?\u{e9}", &mut Room::new()).is_ok());
     }
 
     #[test]
@@ -421,9 +436,9 @@ mod tests {
             ("/en/x/..", false, 1),
             ("/", false, 0),
         ] {
-            let mut reading = Reading::empty();
-            reading.read(target.as_bytes()).expect("a target");
-            reading.cut_prefix(|segment| segment.equals(b"en"));
+            let mut room = Room::new();
+            let reading = Reading::new(target.as_bytes(), &mut room, |segment| segment.equals(b"en"))
+                .expect("a target");
             assert_eq!((reading.prefix_cut(), reading.count()), (cut, count), "{target}");
         }
     }

@@ -19,6 +19,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::super::RuleId;
+use super::super::path::Room;
 use super::super::rule::{Element, Rule};
 use super::super::site::Site;
 use super::shape::{element, has_rest, shortest, target};
@@ -309,7 +310,8 @@ impl<'a> Prover<'a> {
         };
         let alone = Rule { name: String::new(), path: vec![element], ssl: None, place };
         let target = target(self.site, &[text.to_vec()]);
-        let reading = self.site.read(&target);
+        let mut room = Room::new();
+        let reading = self.site.read(&target, &mut room);
         let found = reading.is_ok_and(|reading| self.site.table.try_rule(&alone, &reading).is_ok());
         self.found.insert((pattern, text.to_vec()), found);
         found
@@ -338,7 +340,8 @@ impl<'a> Prover<'a> {
                 .map(|options| options.get(number.checked_rem(options.len())?).cloned())
                 .collect();
             let target = target(self.site, &path?);
-            let reading = self.site.read(&target).ok()?;
+            let mut room = Room::new();
+            let reading = self.site.read(&target, &mut room).ok()?;
             if self.site.table.first_match(&reading) == Some(index) {
                 return Some(target);
             }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::path::Room;
 use super::super::site::{Ports, SiteRules};
 use super::super::tests::{PORTS, literal, pattern, place, rule, site, variable};
 use super::*;
@@ -206,7 +207,8 @@ fn holds(paths: Vec<Vec<Element>>, languages: usize, exact: bool) {
                 }
             }
             Reach::Live { target } => {
-                let reading = site.read(target).expect("a target");
+                let mut room = Room::new();
+                let reading = site.read(target, &mut room).expect("a target");
                 assert_eq!(site.table.first_match(&reading), Some(index), "rule {index} of {rules:?}");
             }
             Reach::Unknown => assert!(!exact, "rule {index} of {rules:?} is undecided"),
