@@ -220,7 +220,7 @@ impl Service {
     ) {
         // IPv4 clients of a socket for both are IPv4 clients to everybody behind us.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let socket = Socket::accepted(stream, &self.local);
+        let socket = Socket::tcp(stream, &self.local);
         let mut visitor = Visitor { peer, destination: None, listener, scheme, handshake: None };
         if visitor.listener.expects_proxy_header(peer.ip()) {
             match self.local.futures.place(|| proxy_header::receive(self, &socket)).await {

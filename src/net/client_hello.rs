@@ -8,9 +8,9 @@ use super::buffer::Buffer;
 use super::clock::Until;
 use super::local::Local;
 use super::socket::Socket;
-use super::tls_session::RecordBoundary;
+use super::tls_session::{RecordBoundary, RustlsSession};
 use super::tls_stream::TlsStream;
-use crate::tls::{SharedServerConfig, captured, challenges, is_chacha20_first, sni};
+use crate::tls::{SharedServerConfig, challenges, is_chacha20_first, sni};
 
 /// A fatal `decode_error` alert before any keys (RFC 8446 §6.2).
 const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
@@ -19,7 +19,8 @@ const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 pub struct ClientHello {
     socket: Socket,
     local: Local,
-    accepted: Accepted,
+    // In a box: it is handed on several times, and is more than a kilobyte.
+    accepted: Box<Accepted>,
     // Where the records ended that `accepted` has read.
     fed: RecordBoundary,
     // What came behind the ClientHello.
@@ -47,7 +48,7 @@ impl ClientHello {
                 let read = before - unread.len();
                 fed.pass(&received.filled()[..read]);
                 received.consume(read);
-                match acceptor.accept() {
+                match boxed(&mut acceptor) {
                     Ok(Some(accepted)) => {
                         return Ok(ClientHello { socket, local: local.clone(), accepted, fed, received });
                     }
@@ -83,9 +84,8 @@ impl ClientHello {
     /// `InvalidData`: the two have no parameters in common; the alert was sent.
     pub async fn accept(self, config: SharedServerConfig, until: Until) -> io::Result<TlsStream> {
         let ClientHello { socket, local, accepted, fed, received } = self;
-        let (connection, secrets) = captured(|| accepted.into_connection(config));
-        match connection {
-            Ok(connection) => Ok(TlsStream::new(socket, local, connection, secrets, fed, received)),
+        match RustlsSession::begin(accepted, config, fed) {
+            Ok(session) => Ok(TlsStream::new(socket, local, session, received)),
             Err((error, alert)) => Err(refuse(&socket, &local, error, alert, until).await),
         }
     }
@@ -98,6 +98,12 @@ impl ClientHello {
         let _ = self.socket.send(&mut bytes, || until).await;
         self.socket.finish();
     }
+}
+
+/// The ClientHello, once it is whole. Not inlined: what is moved in here has no place in the future of the caller.
+#[inline(never)]
+fn boxed(acceptor: &mut Acceptor) -> Result<Option<Box<Accepted>>, (rustls::Error, AcceptedAlert)> {
+    Ok(acceptor.accept()?.map(Box::new))
 }
 
 async fn refuse(

@@ -59,13 +59,13 @@ impl Stream {
         }
     }
 
-    /// Sends the last bytes of the connection; over TLS close_notify is in the same send.
+    /// Sends the last bytes of the connection and ends our side; over TLS close_notify is in the same send.
     ///
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_last(&self, content: &mut Buffer, until: impl Fn() -> Until) -> io::Result<()> {
         match self {
-            Stream::Plain(socket) => socket.send(content, until).await,
+            Stream::Plain(socket) => socket.send_last(content, until).await,
             Stream::Tls(tls) => tls.send_last(content, until).await,
         }
     }

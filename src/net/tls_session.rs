@@ -2,19 +2,16 @@
 
 use std::io::{self, Read, Write};
 
-use rustls::server::ServerConnection;
+use rustls::server::{Accepted, AcceptedAlert, ServerConnection};
 
 use super::buffer::Buffer;
-use crate::tls::{Records, TrafficSecrets};
+use crate::tls::{Records, SharedServerConfig, TrafficSecrets, captured};
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives in a box of its own and is records for most of its life"
-)]
+/// Each in a box: a connection that ends with its first response is moved about until then, and has no records.
 pub(super) enum Session {
     /// The handshake and what goes with it; all of TLS 1.2.
     Rustls(Box<RustlsSession>),
-    Records(Records),
+    Records(Box<Records>),
     /// It could not be taken over. Nothing can be sent or received.
     Lost,
 }
@@ -50,7 +47,7 @@ impl Session {
         let Session::Rustls(rustls) = std::mem::replace(self, Session::Lost) else { return false };
         let RustlsSession { connection, secrets, .. } = *rustls;
         if let Some(records) = secrets.and_then(|secrets| Records::take_over(connection, secrets)) {
-            *self = Session::Records(records);
+            *self = Session::Records(Box::new(records));
         }
         false
     }
@@ -63,6 +60,28 @@ pub(super) struct Taken {
 }
 
 impl RustlsSession {
+    /// Answers a ClientHello with the configuration chosen. `fed` is where the records ended that it came in.
+    ///
+    /// # Errors
+    /// The two have no parameters in common.
+    // Not inlined: what is moved in here has no place in the future of the caller.
+    #[inline(never)]
+    pub(super) fn begin(
+        accepted: Box<Accepted>,
+        config: SharedServerConfig,
+        fed: RecordBoundary,
+    ) -> Result<Box<RustlsSession>, (rustls::Error, AcceptedAlert)> {
+        let (session, secrets) = captured(|| {
+            let mut connection = accepted.into_connection(config)?;
+            // Writers seal at most a buffer's worth before they send: the bound is ours.
+            connection.set_buffer_limit(None);
+            Ok(Box::new(RustlsSession { connection, secrets: None, fed }))
+        });
+        let mut session = session?;
+        session.secrets = secrets;
+        Ok(session)
+    }
+
     pub(super) fn take_plaintext(&mut self, into: &mut Buffer) -> io::Result<Taken> {
         let mut bytes = 0;
         while into.spare() > 0 {

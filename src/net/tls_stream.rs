@@ -13,13 +13,13 @@ use std::io::{self, Write};
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
-use crate::tls::{self, BadRecord, Opened, Records, TrafficSecrets};
+use crate::tls::{self, BadRecord, Opened, Records};
 
 use super::buffer::{Buffer, LARGE, SMALL};
 use super::clock::Until;
 use super::local::Local;
 use super::socket::Socket;
-use super::tls_session::{RecordBoundary, RustlsSession, Session};
+use super::tls_session::{RustlsSession, Session};
 
 /// Plaintext sealed at a time, so that its records fit one large buffer: a record adds at most 29 bytes
 /// (header, nonce of TLS 1.2 or content type of TLS 1.3, tag).
@@ -73,22 +73,17 @@ enum Filled {
 }
 
 impl TlsStream {
-    /// Takes over at the ClientHello: `session` has read it; `received` is what came behind it, `fed` where the
-    /// records ended that `session` has, `secrets` those it came to, if it has.
+    /// Takes over at the ClientHello: `session` has read it; `received` is what came behind it.
     pub(super) fn new(
         socket: Socket,
         local: Local,
-        mut connection: ServerConnection,
-        secrets: Option<TrafficSecrets>,
-        fed: RecordBoundary,
+        session: Box<RustlsSession>,
         received: Buffer,
     ) -> TlsStream {
-        // Writers seal at most a buffer's worth before they send: the bound is ours.
-        connection.set_buffer_limit(None);
         TlsStream {
             socket,
             local,
-            session: RefCell::new(Session::Rustls(Box::new(RustlsSession { connection, secrets, fed }))),
+            session: RefCell::new(Session::Rustls(session)),
             ciphertext: RefCell::new(received),
             opened: Cell::default(),
             sending: Cell::new(false),
@@ -251,17 +246,18 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Says close_notify (RFC 8446 §6.1): nothing more will come from us.
+    /// Says close_notify (RFC 8446 §6.1) and ends our side: nothing more will come from us.
     pub async fn close_notify(&self, until: Until) {
         if self.rustls(|connection| connection.send_close_notify()).is_some() {
             // The client may have gone; there is nobody to tell then.
-            let _ = self.flush(|| until).await;
+            let _ = self.flush_last(|| until).await;
         } else {
             let _ = self.send_records(&mut Buffer::default(), true, || until).await;
         }
     }
 
-    /// Like [`send`](Self::send), with close_notify behind the last record, in the same send.
+    /// Like [`send`](Self::send), with close_notify behind the last record and the end of the stream behind that, in
+    /// the same send.
     ///
     /// # Errors
     /// As [`Socket::send`].
@@ -279,7 +275,7 @@ impl TlsStream {
             Some(result) => {
                 result?;
                 plaintext.clear();
-                self.flush(until).await
+                self.flush_last(until).await
             }
             None => self.send_records(plaintext, true, until).await,
         }
@@ -412,7 +408,10 @@ impl TlsStream {
                 plaintext.consume(length);
             }
             self.sending.set(true);
-            let sent = self.socket.send(&mut sealed, &until).await;
+            let sent = match last && ends {
+                true => self.socket.send_last(&mut sealed, &until).await,
+                false => self.socket.send(&mut sealed, &until).await,
+            };
             self.sending.set(false);
             sent?;
             if ends {
@@ -496,20 +495,38 @@ impl TlsStream {
     async fn flush_alone(&self, until: impl Fn() -> Until) -> io::Result<()> {
         self.holds_tickets.set(false);
         loop {
-            let sealed = self.rustls(|connection| {
-                // Read again for each round: a small answer does not touch a large block.
-                let mut sealed = Buffer::default();
-                while connection.wants_write() {
-                    connection.write_tls(&mut Sealed { into: &mut sealed, local: &self.local })?;
-                }
-                io::Result::Ok(sealed)
-            });
-            let mut sealed = sealed.unwrap_or_else(|| Ok(Buffer::default()))?;
+            let mut sealed = self.take_sealed()?;
             if sealed.is_empty() {
                 return Ok(());
             }
             self.socket.send(&mut sealed, &until).await?;
         }
+    }
+
+    /// Sends what the session has sealed, close_notify at its end, and ends our side.
+    async fn flush_last(&self, until: impl Fn() -> Until) -> io::Result<()> {
+        if self.sending.replace(true) {
+            return Ok(());
+        }
+        self.holds_tickets.set(false);
+        let result = match self.take_sealed() {
+            Ok(mut sealed) => self.socket.send_last(&mut sealed, until).await,
+            Err(error) => Err(error),
+        };
+        self.sending.set(false);
+        result
+    }
+
+    fn take_sealed(&self) -> io::Result<Buffer> {
+        let sealed = self.rustls(|connection| {
+            // A block for each round: a small answer does not touch a large one.
+            let mut sealed = Buffer::default();
+            while connection.wants_write() {
+                connection.write_tls(&mut Sealed { into: &mut sealed, local: &self.local })?;
+            }
+            io::Result::Ok(sealed)
+        });
+        sealed.unwrap_or_else(|| Ok(Buffer::default()))
     }
 
     /// Gives rustls some of what was received. False: there is nothing left.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{Client, Setup, Upstream, any_site, response_with, skip_without, wait_until};
+use crate::harness::{
+    Client, End, Server, Setup, Upstream, any_site, response_with, skip_without, wait_until,
+};
 
 const REQUESTS: u64 = 200;
+const SIZE: usize = 100;
 
 /// Whether strace is there and may trace.
 fn can_trace() -> bool {
@@ -12,19 +15,15 @@ fn can_trace() -> bool {
     traced.is_ok_and(|output| output.status.success())
 }
 
-/// System calls of the whole program for so many requests, by name.
-fn calls_for(requests: u64, size: usize) -> BTreeMap<String, u64> {
-    let upstream = Upstream::answering(response_with(&vec![b'x'; size]));
+/// System calls of the whole program while `clients` talk to it, by name.
+fn calls_while(clients: impl FnOnce(&Server)) -> BTreeMap<String, u64> {
+    let upstream = Upstream::answering(response_with(&[b'x'; SIZE]));
     let directory = tempfile::tempdir().expect("a directory");
     let summary = directory.path().join("calls");
     let file = summary.to_str().expect("text");
     let mut server =
         Setup::new(&any_site(&upstream)).under(&["strace", "-D", "-f", "-c", "-o", file]).start();
-    let mut client = Client::https(server.https(), "a.test");
-    for _ in 0..requests {
-        assert_eq!(client.get("a.test", "/").body.len(), size);
-    }
-    drop(client);
+    clients(&server);
     server.stop();
     // strace is not its parent (-D), so that signals reach the program, and ends after it.
     let written = || std::fs::read_to_string(&summary).unwrap_or_default();
@@ -38,16 +37,27 @@ fn calls_for(requests: u64, size: usize) -> BTreeMap<String, u64> {
     lines.filter(|(name, _): &(String, u64)| name != "total").collect()
 }
 
+/// Of one more request, when `many` are `REQUESTS` more than `few`.
+fn each_of(few: &BTreeMap<String, u64>, many: &BTreeMap<String, u64>, name: &str) -> f64 {
+    let count = |calls: &BTreeMap<String, u64>| calls.get(name).copied().unwrap_or(0) as f64;
+    (count(many) - count(few)) / REQUESTS as f64
+}
+
 #[test]
 fn a_request_costs_turns_of_the_ring_and_a_look_at_the_kept_connection() {
     if !can_trace() {
         return skip_without("strace");
     }
-    let (few, many) = (calls_for(10, 100), calls_for(10 + REQUESTS, 100));
-    let each = |name: &str| {
-        let count = |calls: &BTreeMap<String, u64>| calls.get(name).copied().unwrap_or(0) as f64;
-        (count(&many) - count(&few)) / REQUESTS as f64
+    let kept = |requests: u64| {
+        calls_while(|server| {
+            let mut client = Client::https(server.https(), "a.test");
+            for _ in 0..requests {
+                assert_eq!(client.get("a.test", "/").body.len(), SIZE);
+            }
+        })
     };
+    let (few, many) = (kept(10), kept(10 + REQUESTS));
+    let each = |name: &str| each_of(&few, &many, name);
     // With one connection each operation is a turn of its own; with many, turns are shared. Ticks are turns, too.
     let turns = each("io_uring_enter");
     assert!((1.0..=6.0).contains(&turns), "{turns} turns for a request: {many:?}");
@@ -55,5 +65,32 @@ fn a_request_costs_turns_of_the_ring_and_a_look_at_the_kept_connection() {
     assert!((0.99..=1.01).contains(&looks), "{looks} receives beside the ring: {many:?}");
     for name in many.keys().filter(|name| !["io_uring_enter", "recvfrom"].contains(&name.as_str())) {
         assert!(each(name) < 0.1, "{name}: {} for a request: {few:?} {many:?}", each(name));
+    }
+}
+
+#[test]
+fn a_connection_that_closes_with_its_response_costs_three_calls_for_that() {
+    if !can_trace() {
+        return skip_without("strace");
+    }
+    let closing = |requests: u64| {
+        calls_while(|server| {
+            for _ in 0..requests {
+                let mut client = Client::https(server.https(), "a.test");
+                client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+                assert_eq!(client.response().body.len(), SIZE);
+                assert_eq!(client.end(), End::Clean);
+            }
+        })
+    };
+    let (few, many) = (closing(10), closing(10 + REQUESTS));
+    let each = |name: &str| each_of(&few, &many, name);
+    // The response with close_notify, the end of our side, the descriptor; and the look at the kept connection.
+    let beside = ["sendto", "shutdown", "close", "recvfrom"];
+    for name in beside {
+        assert!((0.99..=1.01).contains(&each(name)), "{name}: {} for a connection: {many:?}", each(name));
+    }
+    for name in many.keys().filter(|name| *name != "io_uring_enter" && !beside.contains(&name.as_str())) {
+        assert!(each(name) < 0.1, "{name}: {} for a connection: {few:?} {many:?}", each(name));
     }
 }
