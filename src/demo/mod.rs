@@ -102,7 +102,7 @@ Try it (-k: its certificate is self-signed):
   curl -i http://localhost:{http}/lib/site.css
   curl -k -i https://localhost:{https}/lib/site.css
 
-  # a second connection resumes the TLS session: see \"reusing session\"
+  # a second connection resumes the TLS session: see \"session\" in the output
   curl -k -v --http1.1 -H 'Connection: close' https://localhost:{https}/ https://localhost:{https}/
 
   # an upload, echoed back

@@ -33,3 +33,28 @@ pub fn inherited(descriptors: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
         .map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// What makes it safe that accepted sockets are not closed on exec.
+    #[test]
+    fn a_program_that_is_started_gets_no_descriptor_that_is_open_across_exec() {
+        let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        // The duplicate is without the flag.
+        let open = rustix::io::dup(&socket).expect("a descriptor");
+        let script = format!("test -e /proc/self/fd/{}", open.as_raw_fd());
+        let has_it = |keep: bool| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &script]);
+            if keep {
+                keep_descriptors(&mut command);
+            }
+            command.status().expect("a shell").success()
+        };
+        assert_eq!((has_it(false), has_it(true)), (true, false));
+    }
+}

@@ -144,15 +144,8 @@ impl<T> Drop for Letter<T> {
 mod tests {
     use std::time::Duration;
 
+    use super::super::run;
     use super::*;
-
-    fn run<F: Future>(future: F) -> F::Output {
-        monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
-            .enable_timer()
-            .build()
-            .expect("a ring or epoll")
-            .block_on(future)
-    }
 
     #[test]
     fn results_of_other_threads_come_to_who_waits() {

@@ -47,3 +47,13 @@ pub use upstream_tls::UpstreamTls;
 
 /// How often deadlines are looked at, and the grain of [`Clock::now`].
 pub const TICK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Runs a future of a test as a worker would.
+#[cfg(test)]
+fn run<F: Future>(future: F) -> F::Output {
+    monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
+        .enable_timer()
+        .build()
+        .expect("a ring or epoll")
+        .block_on(future)
+}

@@ -318,15 +318,8 @@ mod tests {
     use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
+    use super::super::{LARGE, run};
     use super::*;
-
-    fn run<F: Future>(future: F) -> F::Output {
-        monoio::RuntimeBuilder::<monoio::FusionDriver>::new()
-            .enable_timer()
-            .build()
-            .expect("a ring or epoll")
-            .block_on(future)
-    }
 
     /// Ours, and the client's end.
     fn pair(local: &Local) -> (Socket, std::net::TcpStream) {
@@ -379,7 +372,7 @@ mod tests {
             let local = Local::new();
             let (ours, mut client) = pair(&local);
             rustix::net::sockopt::set_socket_send_buffer_size(ours.fd(), 4096).expect("a size");
-            let bytes: Vec<u8> = (0..super::super::LARGE).map(|at| (at % 251) as u8).collect();
+            let bytes: Vec<u8> = (0..LARGE).map(|at| (at % 251) as u8).collect();
             let reader = std::thread::spawn(move || {
                 let (mut read, mut piece) = (Vec::new(), [0; 1000]);
                 while let count @ 1.. = client.read(&mut piece).expect("bytes") {

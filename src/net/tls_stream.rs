@@ -506,6 +506,7 @@ impl TlsStream {
     /// Sends what the session has sealed, close_notify at its end, and ends our side.
     async fn flush_last(&self, until: impl Fn() -> Until) -> io::Result<()> {
         if self.sending.replace(true) {
+            // As in `flush`; the close of the connection says the end.
             return Ok(());
         }
         self.holds_tickets.set(false);
@@ -517,6 +518,7 @@ impl TlsStream {
         result
     }
 
+    /// All records the session has sealed, in one block.
     fn take_sealed(&self) -> io::Result<Buffer> {
         let sealed = self.rustls(|connection| {
             // A block for each round: a small answer does not touch a large one.

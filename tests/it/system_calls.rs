@@ -1,4 +1,4 @@
-//! How many system calls a request on kept connections takes: the price list of `ARCHITECTURE.md`, counted.
+//! How many system calls a request takes, on kept connections and on one that closes with it: the price list of `ARCHITECTURE.md`, counted.
 
 use std::collections::BTreeMap;
 
