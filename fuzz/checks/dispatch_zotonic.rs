@@ -24,14 +24,13 @@ pub fn check(bytes: &[u8]) {
     match config::read(Path::new("portcullis.toml"), &mut files, &Overrides::default()) {
         Ok(config) => {
             let site = config.sites.first().expect("the site is written");
-            let found: Vec<_> =
-                site.rules().iter().map(|rule| (rule.name.clone(), &rule.path, rule.ssl)).collect();
+            let found: Vec<_> = site.rules().iter().map(|rule| (rule.name, rule.path, rule.ssl)).collect();
             let name = |name: &str| if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() };
             // The others are comments there.
             let expected: Vec<_> = rules
                 .iter()
                 .filter(|rule| written_path::write(&rule.path).is_some())
-                .map(|rule| (name(&rule.name), &rule.path, rule.ssl))
+                .map(|rule| (name(&rule.name), rule.path.clone(), rule.ssl))
                 .collect();
             assert_eq!(found, expected, "{text}");
         }

@@ -26,9 +26,9 @@ pub enum Source {
     /// `{ source = "command", run = …, timeout = … }`, asked for each name.
     Command { run: Vec<String>, timeout: Duration },
     /// `{ source = "http", url = …, timeout = … }`, likewise. `ca`: whom to trust in place of the system's.
-    Http { url: AskUrl, timeout: Duration, ca: Option<PathBuf> },
+    Http { url: Box<AskUrl>, timeout: Duration, ca: Option<PathBuf> },
     /// `{ source = "acme", on_demand = … }`, asked for each name.
-    OnDemand { rule: OnDemandRule },
+    OnDemand { rule: Box<OnDemandRule> },
     /// `{ source = "acme", … }`: what was ordered for these names lies in the state directory.
     Acme { names: Vec<String> },
 }

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,10 +27,12 @@ use super::asked::{AskedSource, Asking, Room};
 use super::counts::ReasonCounts;
 use super::find::{LastGiven, find_again};
 use super::lookup::Lookups;
-use super::on_demand::{self, OnDemand, OnDemandOrders};
+use super::on_demand::{self, OnDemand, OnDemandOrders, OnDemandRule};
 use super::questions::{QuestionCounters, Questions};
 use super::watch::{Look, Watch, Woken, directories};
-use super::{CertificateProblem, CertificateTrouble, CertificateWarning, PolicyPlan, Source, http, secret};
+use super::{
+    AskUrl, CertificateProblem, CertificateTrouble, CertificateWarning, PolicyPlan, Source, http, secret,
+};
 use crate::tls::{
     CertificateCache, CertificateSet, Clock, KeyKind, Moment, Policy, ServedTls, ServerConfigs, Sessions,
     SiteTls, Slot, TicketKeys,
@@ -48,8 +51,9 @@ pub struct SitePlan {
     /// Hosts and aliases, wildcards and `*` among them.
     pub names: Vec<String>,
     pub sources: Vec<Source>,
-    pub policy: PolicyPlan,
-    pub state_directory: PathBuf,
+    /// Sites with equal ones share it.
+    pub policy: Arc<PolicyPlan>,
+    pub state_directory: Arc<Path>,
     pub sessions: Sessions,
 }
 
@@ -111,7 +115,8 @@ pub struct KeptSite {
 
 /// Sources one after the other that answer for the whole site; the first good one is served.
 struct Fixed {
-    sources: Vec<Source>,
+    /// Which of the plan's.
+    sources: Range<usize>,
     live: Arc<ArcSwapOption<ServedTls>>,
 }
 
@@ -202,7 +207,10 @@ impl Keeper {
         let mut states = Vec::new();
         let mut asked = Vec::new();
         let mut problem = None;
+        let mut run_end = 0;
         for run in plan.sources.chunk_by(|one, next| !one.is_asked() && !next.is_asked()) {
+            let run_start = run_end;
+            run_end += run.len();
             if let [source] = run
                 && let Some(asking) = self.asking(source)?
             {
@@ -229,7 +237,7 @@ impl Keeper {
             }
             states.push(FixedState { last, from });
             slots.push(Slot::Fixed(Arc::clone(&live)));
-            fixed.push(Fixed { sources: run.to_vec(), live });
+            fixed.push(Fixed { sources: run_start..run_end, live });
         }
         fixed.shrink_to_fit();
         states.shrink_to_fit();
@@ -271,13 +279,17 @@ impl Keeper {
             Source::Http { url, timeout, ca } => {
                 let is_tls = matches!(url.server, http::AskServer::Tls { .. });
                 let trust = is_tls.then(|| http::trust(ca.as_deref(), &self.room.configs)).transpose()?;
-                Some(Asking::Http { url: url.clone(), timeout: *timeout, trust })
+                Some(Asking::Http { url: AskUrl::clone(url), timeout: *timeout, trust })
             }
             Source::OnDemand { rule } => {
                 let is_tls =
                     rule.ask.as_ref().is_some_and(|ask| matches!(ask.server, http::AskServer::Tls { .. }));
                 let trust = is_tls.then(|| http::trust(None, &self.room.configs)).transpose()?;
-                Some(Asking::OnDemand(OnDemand { rule: rule.clone(), trust, orders: self.orders.clone() }))
+                Some(Asking::OnDemand(OnDemand {
+                    rule: OnDemandRule::clone(rule),
+                    trust,
+                    orders: self.orders.clone(),
+                }))
             }
             _ => None,
         })
@@ -543,7 +555,7 @@ impl KeptSite {
             let found = find_again(
                 &plan.site,
                 &plan.names,
-                &fixed.sources,
+                &plan.sources[fixed.sources.clone()],
                 &plan.state_directory,
                 now,
                 configs,
@@ -595,7 +607,7 @@ impl KeptSite {
     ) -> Result<bool, CertificateProblem> {
         let mut state = self.lock();
         for (fixed, state) in self.fixed.iter().zip(&mut state.fixed) {
-            if let Some(at) = fixed.sources.iter().position(&is_source) {
+            if let Some(at) = self.plan.sources[fixed.sources.clone()].iter().position(&is_source) {
                 let policy = self.tls.policy.load_full();
                 fixed.live.store(Some(Arc::new(self.plan.served(&policy, set.clone(), configs)?)));
                 state.last.put(at, set);

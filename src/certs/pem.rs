@@ -40,9 +40,13 @@ pub(super) fn read(path: &Path) -> Result<PemFile, CertificateProblem> {
 /// # Errors
 /// `NotPem`, `NoCertificate`; `path` is for the message.
 pub(super) fn chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateProblem> {
-    let chain = CertificateDer::pem_slice_iter(pem)
+    // In the room they need: the parser takes more, and sites come by the thousand.
+    let exact = |certificate: CertificateDer<'_>| CertificateDer::from(certificate.to_vec());
+    let mut chain = CertificateDer::pem_slice_iter(pem)
+        .map(|certificate| certificate.map(exact))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|_| CertificateProblem::new(path, CertificateTrouble::NotPem))?;
+    chain.shrink_to_fit();
     if !chain.is_empty() {
         return Ok(chain);
     }

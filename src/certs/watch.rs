@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -26,57 +27,48 @@ const QUIET: Duration = Duration::from_millis(250);
 /// Somebody who writes all the time does not put it off for ever.
 const QUIET_MAX: Duration = Duration::from_secs(1);
 
-/// What files look like from outside; another one when any of them was replaced or changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Look(Vec<Option<Seen>>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
-    name: Option<OsString>,
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    // Owner and mode, too: what could not be read may be readable now.
-    changed: (i64, i64),
-}
+/// What files look like from outside; another one when any of them was replaced or changed. A digest of it: each site
+/// keeps one. That two differ and are taken for the same is one chance in 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look(Option<u64>);
 
 impl Look {
     /// Of files, and of directories with all that is in them.
     pub(super) fn at<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Look {
-        let mut all = Vec::new();
+        let mut all = DefaultHasher::new();
         for path in paths {
             let metadata = fs::metadata(path).ok();
             let is_directory = metadata.as_ref().is_some_and(fs::Metadata::is_dir);
-            all.push(metadata.map(|metadata| seen(None, &metadata)));
+            metadata.as_ref().map(seen).hash(&mut all);
             if is_directory && let Ok(entries) = fs::read_dir(path) {
-                let mut inside: Vec<Seen> = entries
+                let mut inside: Vec<_> = entries
                     .take(ENTRIES_MAX)
                     .filter_map(Result::ok)
                     .filter_map(|entry| {
                         // Through links: what is in the file counts.
                         let metadata = fs::metadata(entry.path()).ok()?;
-                        Some(seen(Some(entry.file_name()), &metadata))
+                        Some((entry.file_name(), seen(&metadata)))
                     })
                     .collect();
-                inside.sort_by(|a, b| a.name.cmp(&b.name));
-                all.extend(inside.into_iter().map(Some));
+                inside.sort();
+                inside.hash(&mut all);
             }
         }
-        all.shrink_to_fit();
-        Look(all)
+        Look(Some(all.finish()))
     }
 }
 
-fn seen(name: Option<OsString>, metadata: &fs::Metadata) -> Seen {
-    Seen {
-        name,
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.size(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    }
+/// Which file it is, its size, and when it and its owner or mode were changed: what could not be read may be readable now.
+fn seen(metadata: &fs::Metadata) -> [i64; 7] {
+    [
+        metadata.dev() as i64,
+        metadata.ino() as i64,
+        metadata.size() as i64,
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ]
 }
 
 /// The directories in which names are looked up on the way to `path`, and `path` itself when it is one.

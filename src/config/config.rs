@@ -12,7 +12,7 @@ use crate::config::run_as::{PidFilePath, RunAs};
 use crate::config::site_tls::{CertificateSource, ClientAuth, TlsVersions};
 use crate::config::store::Store;
 pub use crate::dispatch::{Alias, Unmatched};
-use crate::dispatch::{Place, Ports, Rule, SiteRules};
+use crate::dispatch::{Place, Ports, Rules, SiteRules};
 use crate::http::Network;
 
 /// A configuration that passed every check of this room. There is no "unset" in it: a value the
@@ -441,7 +441,7 @@ pub struct Site {
     /// Whether chains are sent compressed to clients that take them so.
     pub certificate_compression: bool,
     /// `None`: clients are not asked for certificates.
-    pub client_auth: Option<ClientAuth>,
+    pub client_auth: Option<Box<ClientAuth>>,
     /// Octets of a request body; `u64::MAX` when "unlimited". More is answered 413.
     pub request_body_bytes_max: u64,
     /// In the order to ask; never empty when `ssl`.
@@ -450,12 +450,12 @@ pub struct Site {
     pub upstream: Vec<SiteUpstream>,
     pub balance: Balance,
     /// `None`: nobody checks.
-    pub health_check: Option<HealthCheck>,
+    pub health_check: Option<Box<HealthCheck>>,
     /// Whether `Location` is mended.
     pub rewrite_location: bool,
     /// Inline rules first, in order, then those of `dispatch_files`, file by file in the order of
     /// their names: what is written by hand overrides what is imported.
-    pub dispatch: Arc<[Rule]>,
+    pub dispatch: Rules,
     /// Where the site is written.
     pub place: Place,
     /// Where its keys are written.
@@ -463,9 +463,14 @@ pub struct Site {
 }
 
 impl Site {
+    /// Forgets where its keys are written, which only `explain` tells: sites come by the thousand.
+    pub fn forget_places(&mut self) {
+        self.written = WrittenAt::default();
+    }
+
     /// Its rules, in the order in which they are tried.
     #[must_use]
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &Rules {
         &self.dispatch
     }
 

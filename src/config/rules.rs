@@ -1,7 +1,6 @@
 //! The rules of a site: inline ones first, then those of its dispatch files.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::config::config::{Hsts, Site};
 use crate::config::defaults;
@@ -11,7 +10,7 @@ use crate::config::reader::Reader;
 use crate::config::values::Section;
 use crate::config::written::{Node, Spot, Value};
 use crate::dispatch::written_path::{PathError, parse_path, parse_segments};
-use crate::dispatch::{Element, Ports, Rule, RuleProblem, RuleProblemKind, Sites, Ssl};
+use crate::dispatch::{Element, Ports, Rule, RuleProblem, RuleProblemKind, Rules, Sites, Ssl};
 
 /// What of the site its rules are held against.
 pub(super) struct SiteFacts<'a> {
@@ -21,7 +20,7 @@ pub(super) struct SiteFacts<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn rules(&mut self, site: Section<'_>, facts: &SiteFacts<'_>) -> Arc<[Rule]> {
+    pub(super) fn rules(&mut self, site: Section<'_>, facts: &SiteFacts<'_>) -> Rules {
         let mut rules: Vec<(Rule, Spot)> = Vec::new();
         self.inline_rules(site, &mut rules);
         self.imported_rules(site, &mut rules);
@@ -56,8 +55,7 @@ impl Reader<'_> {
             }
             let path = self.path(section);
             let ssl = self.ssl(section);
-            if let (Some((name, _)), Some(mut path)) = (name, path) {
-                path.shrink_to_fit();
+            if let (Some((name, _)), Some(path)) = (name, path) {
                 let place = self.place(item.at);
                 rules.push((Rule { name, path, ssl, place }, item.at));
             }

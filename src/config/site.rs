@@ -120,7 +120,7 @@ impl Reader<'_> {
                 "certificate_compression",
                 defaults::CERTIFICATE_COMPRESSION,
             ),
-            client_auth,
+            client_auth: client_auth.map(Box::new),
             request_body_bytes_max: self.size_or_unlimited(
                 section,
                 "request_body_bytes",
@@ -130,7 +130,7 @@ impl Reader<'_> {
             certificate,
             upstream,
             balance: self.choice(section, "balance", defaults::BALANCE),
-            health_check,
+            health_check: health_check.map(Box::new),
             rewrite_location: self.boolean(section, "rewrite_location", defaults::REWRITE_LOCATION),
             dispatch,
             name,

@@ -46,7 +46,7 @@ pub enum Source {
     },
     /// A server that is asked for each name.
     Http {
-        url: SourceUrl,
+        url: Box<SourceUrl>,
         timeout: Duration,
         /// Whom to trust for https, in place of the system's authorities.
         ca: Option<PathBuf>,

@@ -218,7 +218,7 @@ fn what_is_written_is_what_is_meant() {
     let Source::Files { certificate, .. } = &site.certificate[0].source else { panic!("files come first") };
     assert_eq!(certificate, Path::new("tls/example.pem"));
 
-    let rules = site.rules();
+    let rules: Vec<_> = site.rules().iter().collect();
     let ssl: Vec<Option<Ssl>> = rules.iter().take(5).map(|rule| rule.ssl).collect();
     assert_eq!(ssl, [Some(Ssl::Https), Some(Ssl::Any), Some(Ssl::Http), None, Some(Ssl::Any)]);
     assert_eq!(rules[0].path, [Element::Literal(b"logon".to_vec())]);

@@ -256,7 +256,7 @@ impl Reader<'_> {
                 let ca = self.file(section, "ca");
                 let (text, at) = self.filled(section, "url")?;
                 match address::source_url(&text) {
-                    Ok(url) => Some(Source::Http { url, timeout, ca }),
+                    Ok(url) => Some(Source::Http { url: Box::new(url), timeout, ca }),
                     Err(why) => {
                         self.error(at, What::BadSourceUrl { text, why });
                         None

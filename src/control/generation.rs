@@ -37,12 +37,13 @@ pub struct SiteWarning {
 /// # Errors
 /// All problems of the first kind that was met.
 pub fn build(
-    config: Config,
+    mut config: Config,
     addresses: &[(Scheme, SocketAddr)],
     before: Option<&Generation>,
     keeper: &Keeper,
     warnings: &mut Vec<SiteWarning>,
 ) -> Result<(Generation, Vec<Arc<KeptSite>>), StartFailure> {
+    config.sites.iter_mut().for_each(Site::forget_places);
     let ports = outside_ports(&config, addresses);
     let sites = sites(&config, ports)?;
     let (endpoints, upstreams) = upstreams::endpoints(&config, before)?;

@@ -8,6 +8,7 @@ mod administration;
 mod failure;
 mod generation;
 mod listen;
+mod memory;
 mod pid_file;
 mod process;
 mod reload;

@@ -27,10 +27,9 @@ use super::resolver::Resolver;
 use super::run_as::{self, RunAsFailure};
 use super::sealing::KeyKeeper;
 use super::signals::{self, Asked};
-use super::systemd;
 use super::upgrade::{self, Estate, Predecessor, Program, Successor, UpgradeFailure};
 use super::workers::{self, Workers, log_ring};
-use super::{StartFailure, tls};
+use super::{StartFailure, memory, systemd, tls};
 use crate::admin::{Ask, View};
 use crate::certs::Keeper;
 use crate::config::{self, Config, Generation};
@@ -210,6 +209,7 @@ fn begin<'a>(
         resolver: Resolver::default(),
     };
     process.resolver.watch(&process.generation).map_err(StartFailure::System)?;
+    memory::give_back_soon();
     Ok((process, inbox))
 }
 
@@ -358,11 +358,14 @@ impl Process<'_> {
                 Event::Signal(Asked::Reload) if self.upgrading.is_some() => self.reload_asked = true,
                 Event::Signal(Asked::Reload) => self.reload(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
-                Event::Built(built) => match *built {
-                    Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
-                    Ok(built) => self.install(built),
-                    Err(failure) => self.not_reloaded(&failure),
-                },
+                Event::Built(built) => {
+                    match *built {
+                        Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
+                        Ok(built) => self.install(built),
+                        Err(failure) => self.not_reloaded(&failure),
+                    }
+                    memory::give_back_soon();
+                }
                 Event::Worker(Report::Installed { worker, generation }) => self.installed(worker, generation),
                 Event::Worker(Report::Ended { cut: open, .. }) => {
                     running -= 1;
@@ -388,7 +391,11 @@ impl Process<'_> {
     /// The next event; meanwhile frees what nobody uses any more.
     fn next(&mut self, inbox: &Receiver<Event>) -> Result<Event, StartFailure> {
         loop {
+            let outdated = self.outdated.len();
             self.outdated.retain(|generation| Arc::strong_count(generation) > 1);
+            if self.outdated.len() < outdated {
+                memory::give_back_soon();
+            }
             self.administration.outdated(self.outdated.len());
             if self.outdated.is_empty() {
                 return next(inbox);

@@ -1,6 +1,8 @@
 //! The TLS side of a generation: from what the configuration says to what `certs` keeps.
 
+use std::collections::HashSet;
 use std::num::NonZero;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,21 +43,27 @@ pub fn keep_sites(
 ) -> Result<Vec<Option<Arc<KeptSite>>>, StartFailure> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let part = config.sites.len().div_ceil(threads).max(SITES_PER_THREAD_MIN);
-    let keep = |sites: &[Site]| -> Vec<_> {
+    let state_directory: Arc<Path> = config.state_directory.as_path().into();
+    let policies = shared_policies(config);
+    let keep = |sites: &[Site], policies: &[Arc<PolicyPlan>]| -> Vec<_> {
         sites
             .iter()
-            .map(|site| {
+            .zip(policies)
+            .map(|(site, policy)| {
                 let mut found = Vec::new();
-                let kept = site.ssl.then(|| keeper.site(plan(config, site, sessions), &mut found));
+                let plan = || plan(site, Arc::clone(policy), Arc::clone(&state_directory), sessions);
+                let kept = site.ssl.then(|| keeper.site(plan(), &mut found));
                 (kept, found)
             })
             .collect()
     };
+    let keep = &keep;
     let kept: Vec<Vec<_>> = std::thread::scope(|scope| {
-        let mut parts = config.sites.chunks(part);
-        let first = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|sites| scope.spawn(move || keep(sites))).collect();
-        let first = keep(first);
+        let mut parts = config.sites.chunks(part).zip(policies.chunks(part));
+        let (first, of_first) = parts.next().unwrap_or_default();
+        let others: Vec<_> =
+            parts.map(|(sites, policies)| scope.spawn(move || keep(sites, policies))).collect();
+        let first = keep(first, of_first);
         let others = others.into_iter().map(|other| match other.join() {
             Ok(kept) => kept,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -82,13 +90,28 @@ pub fn keep_sites(
 /// Fewer sites are not worth a thread.
 const SITES_PER_THREAD_MIN: usize = 32;
 
-fn plan(config: &Config, site: &Site, sessions: &Sessions) -> SitePlan {
+/// The policies of the sites in their order, equal ones one: most sites have the same.
+fn shared_policies(config: &Config) -> Vec<Arc<PolicyPlan>> {
+    let mut known: HashSet<Arc<PolicyPlan>> = HashSet::new();
+    let shared = config.sites.iter().map(|site| {
+        let policy = policy(site);
+        if let Some(known) = known.get(&policy) {
+            return Arc::clone(known);
+        }
+        let policy = Arc::new(policy);
+        known.insert(Arc::clone(&policy));
+        policy
+    });
+    shared.collect()
+}
+
+fn plan(site: &Site, policy: Arc<PolicyPlan>, state_directory: Arc<Path>, sessions: &Sessions) -> SitePlan {
     SitePlan {
         site: site.name.clone(),
         names: site.hosts.iter().chain(&site.aliases).map(|host| host.pattern.to_string()).collect(),
         sources: site.certificate.iter().map(|written| source(site, &written.source)).collect(),
-        policy: policy(site),
-        state_directory: config.state_directory.clone(),
+        policy,
+        state_directory,
         sessions: sessions.clone(),
     }
 }
@@ -125,7 +148,7 @@ pub fn source(site: &Site, written: &config::Source) -> certs::Source {
         },
         config::Source::Directory { directory } => certs::Source::Directory { directory: directory.clone() },
         config::Source::Acme(acme) => match &acme.on_demand {
-            Some(on_demand) => certs::Source::OnDemand { rule: on_demand_rule(site, on_demand) },
+            Some(on_demand) => certs::Source::OnDemand { rule: Box::new(on_demand_rule(site, on_demand)) },
             None => certs::Source::Acme { names: site.acme_names(acme) },
         },
         config::Source::SelfSigned { key } => certs::Source::SelfSigned {
@@ -138,7 +161,7 @@ pub fn source(site: &Site, written: &config::Source) -> certs::Source {
             certs::Source::Command { run: run.clone(), timeout: *timeout }
         }
         config::Source::Http { url, timeout, ca } => {
-            certs::Source::Http { url: ask_url(url), timeout: *timeout, ca: ca.clone() }
+            certs::Source::Http { url: Box::new(ask_url(url)), timeout: *timeout, ca: ca.clone() }
         }
     }
 }

@@ -125,7 +125,7 @@ fn key(site: &Site, written: &SiteUpstream) -> EndpointKey {
     key.health_check = site.health_check.clone().map(|check| {
         let host =
             check.host.or_else(|| site.canonical_host().map(str::to_owned)).or_else(|| key.authority());
-        HealthCheck { host, ..check }
+        HealthCheck { host, ..*check }
     });
     key
 }

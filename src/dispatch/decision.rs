@@ -3,7 +3,7 @@
 use super::host::{BadHost, Host};
 use super::path::{BadTarget, Reading, Room};
 use super::redirect::{self, Redirect, RedirectReason};
-use super::rule::{Rule, Ssl};
+use super::rule::Ssl;
 use super::site::{Found, Site, Sites, Unmatched};
 use super::{RuleId, SiteId};
 pub use crate::http::Scheme;
@@ -247,7 +247,7 @@ impl Sites {
         trace.path(site, &reading, matched);
         // Rules are fewer than u32::MAX, or the table would not have compiled.
         *rule = matched.map(|index| RuleId(index as u32));
-        let matched = matched.and_then(|index| site.written.rules.get(index));
+        let matched = matched.and_then(|index| site.written.rules.ssl(index));
         let wanted = self.wanted(site, matched, question.scheme);
         trace.wanted(wanted);
         match self.redirect(question, host, found, site, wanted) {
@@ -264,11 +264,11 @@ impl Sites {
         }
     }
 
-    /// The table of wanted schemes.
+    /// The table of wanted schemes. `rule`: the `ssl` of the rule that matched, which may have none.
     #[inline]
-    fn wanted(&self, site: &Site, rule: Option<&Rule>, came: Scheme) -> Wanted {
+    fn wanted(&self, site: &Site, rule: Option<Option<Ssl>>, came: Scheme) -> Wanted {
         let written = &site.written;
-        let (scheme, by) = match rule.and_then(|rule| rule.ssl) {
+        let (scheme, by) = match rule.flatten() {
             Some(ssl) => {
                 let scheme = match ssl {
                     Ssl::Https => Some(Scheme::Https),
@@ -337,7 +337,7 @@ impl Sites {
         let Ok(reading) = site.read(target, &mut room) else {
             return or;
         };
-        let rule = site.table.first_match(&reading).and_then(|index| site.written.rules.get(index));
+        let rule = site.table.first_match(&reading).and_then(|index| site.written.rules.ssl(index));
         self.wanted(site, rule, or).scheme.unwrap_or(or)
     }
 }

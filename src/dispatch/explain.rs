@@ -81,12 +81,12 @@ impl Trace for Notes {
         self.language_cut = reading.prefix_cut();
         for (index, rule) in site.rules().iter().enumerate() {
             let is_match = matched == Some(index);
-            let outcome = site.table.try_rule(rule, reading);
+            let outcome = site.table.try_rule(&rule, reading);
             debug_assert_eq!(outcome.is_ok(), is_match, "rule {index} alone and in the table");
             self.rules.push(RuleTried {
                 rule: RuleId(index as u32),
-                name: rule.name.clone(),
-                place: rule.place.clone(),
+                name: rule.name,
+                place: rule.place,
                 outcome,
             });
             if is_match {

@@ -39,6 +39,7 @@ mod pattern;
 pub mod proof;
 mod redirect;
 pub mod rule;
+mod rules;
 mod site;
 mod table;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub use path::{TARGET_BYTES_MAX, is_dir};
 pub use pattern::{PATTERN_BYTES_MAX, PatternProblem, PatternProblemKind};
 pub use redirect::{Redirect, RedirectReason};
 pub use rule::{Element, Place, Rule, Ssl};
+pub use rules::Rules;
 pub use site::{
     Alias, Found, FoundBy, Ports, RuleProblem, RuleProblemKind, Site, SiteRules, Sites, Unmatched,
 };

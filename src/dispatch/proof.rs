@@ -121,7 +121,7 @@ impl Prover<'_> {
             return;
         };
         if let Reach::Shadowed { by } = reach {
-            findings.push(self.shadowed(rule, by));
+            findings.push(self.shadowed(&rule, by));
             return;
         }
         let written = &self.site.written;
@@ -160,7 +160,7 @@ impl Prover<'_> {
     }
 
     fn shadowed(&self, rule: &Rule, by: &[RuleId]) -> Finding {
-        let by: Vec<&Rule> = by.iter().filter_map(|&by| self.site.rule(by)).collect();
+        let by: Vec<Rule> = by.iter().filter_map(|&by| self.site.rule(by)).collect();
         let proved = Proved::Shadowed {
             rule: rule.name.clone(),
             by: by.iter().map(|by| by.name.clone()).collect(),
@@ -184,7 +184,7 @@ impl Prover<'_> {
         let mut rules = self.site.rules().iter().zip(reaches);
         let rule = rules.find(|(rule, reach)| rule.ssl.is_none() && is_live(reach));
         match rule {
-            Some((rule, _)) => Some(Some(rule.place.clone())),
+            Some((rule, _)) => Some(Some(rule.place)),
             None if self.site.written.unmatched == Unmatched::Forward && self.leaves_paths() => Some(None),
             None => None,
         }
@@ -195,7 +195,7 @@ impl Prover<'_> {
         let mut written = self.site.written.clone();
         let place = self.facts_here.place.clone();
         let rest = Rule { name: String::new(), path: vec![Element::Rest], ssl: None, place };
-        written.rules = written.rules.iter().cloned().chain([rest]).collect();
+        written.rules = written.rules.iter().chain([rest]).collect();
         let Ok(sites) = Sites::compile(vec![written], self.sites.ports) else { return false };
         let last = sites.iter().next().and_then(|(_, site)| reach(site).pop());
         matches!(last, Some(Reach::Live { .. }))

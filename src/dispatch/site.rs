@@ -1,7 +1,6 @@
 //! The sites: which host belongs to which, and what each of them says.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -9,6 +8,7 @@ use super::host::{HOST_BYTES_MAX, Host, is_lookup_name, write_lookup_name};
 use super::language::Languages;
 use super::pattern::{PatternProblem, Patterns};
 use super::rule::{Place, Rule};
+use super::rules::Rules;
 use super::table::{Table, Unfit};
 use super::{RuleId, SiteId};
 
@@ -48,7 +48,7 @@ pub struct SiteRules {
     pub languages: Vec<String>,
     pub unmatched: Unmatched,
     /// Of the configuration, which has the same ones.
-    pub rules: Arc<[Rule]>,
+    pub rules: Rules,
     /// Sites with equal numbers have equal TLS policies.
     pub tls_policy: u32,
 }
@@ -115,12 +115,18 @@ impl Site {
     }
 
     /// The rules in order; a [`RuleId`] is an index.
-    pub fn rules(&self) -> &[Rule] {
+    pub fn rules(&self) -> &Rules {
         &self.written.rules
     }
 
-    pub fn rule(&self, rule: RuleId) -> Option<&Rule> {
+    /// Allocates.
+    pub fn rule(&self, rule: RuleId) -> Option<Rule> {
         self.written.rules.get(rule.index())
+    }
+
+    /// Allocates nothing.
+    pub fn rule_name(&self, rule: RuleId) -> Option<&str> {
+        self.written.rules.name(rule.index())
     }
 }
 
@@ -214,7 +220,7 @@ impl Sites {
         }
         let (table, unfit) = Table::compile(&written.rules, Languages::new(&written.languages), patterns);
         for (index, why) in unfit {
-            let rule = &written.rules[index];
+            let Some(rule) = written.rules.get(index) else { continue };
             let kind = match why {
                 Unfit::TooManyElements => RuleProblemKind::TooManyElements,
                 Unfit::LiteralTooLong { element } => RuleProblemKind::LiteralTooLong { element },
@@ -227,7 +233,7 @@ impl Sites {
                     RuleProblemKind::Pattern { element, pattern, problem }
                 }
             };
-            let rule = Some((rule.name.clone(), rule.place.clone()));
+            let rule = Some((rule.name, rule.place));
             problems.push(RuleProblem { site: written.name.clone(), rule, kind });
         }
         self.sites.push(Site { written, canonical, table });

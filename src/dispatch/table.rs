@@ -16,10 +16,15 @@ use super::language::Languages;
 use super::path::{Reading, Segment};
 use super::pattern::{Pattern, PatternProblem, Patterns};
 use super::rule::{Element, Rule};
+use super::rules::Rules;
 use super::{LITERAL_BYTES_MAX, RULE_ELEMENTS_MAX};
 
 /// No rule, no node.
 const NONE: u32 = u32::MAX;
+
+/// In the number of a child: it is no node, and the rest is the number of the rule that ends there. Most rules end where
+/// nothing follows, and need no node for it.
+const LEAF: u32 = 1 << 31;
 
 /// Bytes of automata that the patterns of one site may take; more of them run slower.
 const PATTERN_ROOM_BYTES: usize = 8 * 1024 * 1024;
@@ -38,10 +43,11 @@ struct Node {
     any: u32,
     /// The child for languages.
     language: u32,
-    /// Children for patterns: a range of `Table::branches`, lowest rule first.
-    branches: (u32, u32),
-    /// How many literal children there are in `Table::literals`.
-    literals: u32,
+    /// Children for patterns, from here on in `Table::branches`, lowest rule first.
+    branches: u32,
+    branch_count: u16,
+    /// Whether there are literal children, in `Table::literals`.
+    has_literals: bool,
 }
 
 impl Node {
@@ -52,9 +58,16 @@ impl Node {
         rest_some: NONE,
         any: NONE,
         language: NONE,
-        branches: (0, 0),
-        literals: 0,
+        branches: 0,
+        branch_count: 0,
+        has_literals: false,
     };
+
+    /// Whether a rule ends here and nothing else is here or below.
+    fn is_leaf(&self) -> bool {
+        let others = [self.rest, self.rest_some, self.any, self.language];
+        self.end != NONE && others == [NONE; 4] && self.branch_count == 0 && !self.has_literals
+    }
 }
 
 /// A child reached by a segment in which a pattern is found.
@@ -67,25 +80,33 @@ struct Branch {
 /// A child reached by one literal: a slot of the hash table.
 #[derive(Clone, Copy)]
 struct Literal {
-    /// The node it hangs under; NONE: the slot is empty.
-    node: u32,
+    /// See [`key`]; NONE: the slot is empty.
+    key: u32,
     child: u32,
-    /// Its bytes in `Table::text`.
-    start: u32,
-    length: u32,
-    /// Its [`ends`]: with the length, all there is to compare for most.
-    ends: (u64, u64),
+    /// The first of its [`ends`].
+    first: u64,
+    /// The last of them: then this is all there is to compare. Of a text longer than they are, where in `Table::text` it is.
+    last_or_start: u64,
 }
+
+/// The node a literal hangs under, and how long it is: at most [`LITERAL_BYTES_MAX`].
+#[inline]
+fn key(node: u32, length: usize) -> u32 {
+    node << 8 | length as u32
+}
+
+/// With more of them there would be no room for the length beside their numbers.
+const NODES_MAX: usize = (1 << 24) - 1;
 
 /// See the module.
 pub(super) struct Table {
-    nodes: Vec<Node>,
-    branches: Vec<Branch>,
+    nodes: Box<[Node]>,
+    branches: Box<[Branch]>,
     /// Each distinct pattern once, with its text.
-    patterns: Vec<(Arc<str>, Pattern)>,
-    /// Open addressing, linear probing, a power of two, at most three quarters full.
-    literals: Vec<Literal>,
-    text: Vec<u8>,
+    patterns: Box<[(Arc<str>, Pattern)]>,
+    /// Open addressing, linear probing, half of them empty.
+    literals: Box<[Literal]>,
+    text: Box<[u8]>,
     /// Longest literal: a longer segment is none of them.
     literal_bytes_max: usize,
     pub(super) languages: Languages,
@@ -103,7 +124,7 @@ pub(super) enum Unfit {
 impl Table {
     /// Compiles what can be compiled; the rules that cannot are listed by index. `patterns`: those compiled before.
     pub(super) fn compile(
-        rules: &[Rule],
+        rules: &Rules,
         languages: Languages,
         patterns: &mut Patterns,
     ) -> (Table, Vec<(usize, Unfit)>) {
@@ -111,7 +132,7 @@ impl Table {
         let mut unfit = Vec::new();
         let mut room = PATTERN_ROOM_BYTES;
         for (index, rule) in rules.iter().enumerate() {
-            if let Err(why) = builder.add(index, rule, &mut room, patterns) {
+            if let Err(why) = builder.add(index, &rule, &mut room, patterns) {
                 unfit.push((index, why));
             }
         }
@@ -126,11 +147,17 @@ impl Table {
         (best != NONE).then_some(best as usize)
     }
 
-    /// Lowers `best` to the lowest rule at or below the node. Recurses as deep as rules are long.
-    fn visit(&self, node: u32, depth: usize, reading: &Reading<'_>, best: &mut u32) {
+    /// Lowers `best` to the lowest rule at or below the node, or to the leaf's. Recurses as deep as rules are long.
+    fn visit(&self, child: u32, depth: usize, reading: &Reading<'_>, best: &mut u32) {
+        if child & LEAF != 0 {
+            if reading.segment(depth).is_none() {
+                *best = (*best).min(child & !LEAF);
+            }
+            return;
+        }
         // Node numbers come from `Builder`, which made the nodes.
-        let node_number = node;
-        let node = &self.nodes[node as usize];
+        let node_number = child;
+        let node = &self.nodes[child as usize];
         if node.lowest >= *best {
             return;
         }
@@ -139,29 +166,33 @@ impl Table {
             return;
         };
         *best = (*best).min(node.rest).min(node.rest_some);
-        if node.literals > 0
+        if node.has_literals
             && let Some(child) = self.literal(node_number, segment)
         {
             self.visit(child, depth + 1, reading, best);
         }
-        if node.any != NONE && self.nodes[node.any as usize].lowest < *best {
+        if node.any != NONE && self.lowest(node.any) < *best {
             self.visit(node.any, depth + 1, reading, best);
         }
-        if node.language != NONE
-            && self.nodes[node.language as usize].lowest < *best
-            && self.languages.is_language(segment)
+        if node.language != NONE && self.lowest(node.language) < *best && self.languages.is_language(segment)
         {
             self.visit(node.language, depth + 1, reading, best);
         }
-        let (from, to) = node.branches;
-        for branch in &self.branches[from as usize..to as usize] {
-            if self.nodes[branch.child as usize].lowest >= *best {
+        let from = node.branches as usize;
+        for branch in &self.branches[from..from + usize::from(node.branch_count)] {
+            if self.lowest(branch.child) >= *best {
                 break;
             }
             if self.patterns[branch.pattern as usize].1.is_in(segment) {
                 self.visit(branch.child, depth + 1, reading, best);
             }
         }
+    }
+
+    /// The lowest rule at the child or below it.
+    #[inline]
+    fn lowest(&self, child: u32) -> u32 {
+        if child & LEAF != 0 { child & !LEAF } else { self.nodes[child as usize].lowest }
     }
 
     /// The child of the node for the literal that the segment is.
@@ -181,27 +212,30 @@ impl Table {
         if bytes.len() > self.literal_bytes_max {
             return None;
         }
-        let mask = self.literals.len() - 1;
         let ends = ends(bytes);
-        let mut slot = hash(node, ends, bytes.len()) & mask;
-        // A quarter of the slots is empty, so an empty one comes.
+        let key = key(node, bytes.len());
+        let mut slot = slot(key, ends, self.literals.len());
+        // Half of the slots are empty, so an empty one comes.
         loop {
             let literal = &self.literals[slot];
-            if literal.node == NONE {
+            if literal.key == NONE {
                 return None;
             }
-            let alike =
-                literal.node == node && literal.ends == ends && literal.length as usize == bytes.len();
-            if alike && (bytes.len() <= ENDS_BYTES || self.literal_text(literal) == bytes) {
+            if literal.key == key && literal.first == ends.0 && self.is_rest(literal, ends.1, bytes) {
                 return Some(literal.child);
             }
-            slot = (slot + 1) & mask;
+            slot = next(slot, self.literals.len());
         }
     }
 
+    /// Whether the bytes, of the literal's length and with its first ones, are its text.
     #[inline]
-    fn literal_text(&self, literal: &Literal) -> &[u8] {
-        &self.text[literal.start as usize..(literal.start + literal.length) as usize]
+    fn is_rest(&self, literal: &Literal, last: u64, bytes: &[u8]) -> bool {
+        if bytes.len() <= ENDS_BYTES {
+            return literal.last_or_start == last;
+        }
+        let start = literal.last_or_start as usize;
+        self.text[start..start + bytes.len()] == *bytes
     }
 
     /// Why the rule does not match, asking it alone: the meaning the trie is held to in tests, and
@@ -281,14 +315,22 @@ fn ends(bytes: &[u8]) -> (u64, u64) {
 }
 
 /// The table is made once and what is looked for does not change it, so this need not withstand anybody: texts
-/// with the same ends and length, which nobody writes by hundreds, share a slot.
+/// with the same ends and length, which nobody writes by hundreds, share a slot. `slots`: how many there are, fewer than
+/// [`LEAF`].
 #[inline]
-fn hash(node: u32, ends: (u64, u64), length: usize) -> usize {
+fn slot(key: u32, ends: (u64, u64), slots: usize) -> usize {
     // The node keeps one literal under many of them from sharing a slot. Odd constants out of the digits of pi.
-    let first = ends.0 ^ 0x243f_6a88_85a3_08d3 ^ u64::from(node) << 32;
-    let last = ends.1 ^ 0x1319_8a2e_0370_7345 ^ length as u64;
+    let first = ends.0 ^ 0x243f_6a88_85a3_08d3 ^ u64::from(key) << 32;
+    let last = ends.1 ^ 0x1319_8a2e_0370_7345;
     let product = u128::from(first) * u128::from(last);
-    (product >> 64) as usize ^ product as usize
+    let hash = (product >> 64) as u64 ^ product as u64;
+    // Its upper half as a fraction of all slots.
+    (((hash >> 32) * slots as u64) >> 32) as usize
+}
+
+#[inline]
+fn next(slot: usize, slots: usize) -> usize {
+    if slot + 1 == slots { 0 } else { slot + 1 }
 }
 
 /// A node while the trie grows.
@@ -315,9 +357,12 @@ impl Builder {
         room: &mut usize,
         patterns: &mut Patterns,
     ) -> Result<(), Unfit> {
-        let number = u32::try_from(index).ok().filter(|&number| number < NONE).ok_or(Unfit::TooManyRules)?;
+        let number = u32::try_from(index).ok().filter(|&number| number < LEAF).ok_or(Unfit::TooManyRules)?;
         if rule.path.len() > RULE_ELEMENTS_MAX {
             return Err(Unfit::TooManyElements);
+        }
+        if self.nodes.len() + rule.path.len() > NODES_MAX {
+            return Err(Unfit::TooManyRules);
         }
         // Everything that can fail comes before the first node is made.
         for (element, wanted) in rule.path.iter().enumerate() {
@@ -326,6 +371,10 @@ impl Builder {
                     return Err(Unfit::LiteralTooLong { element });
                 }
                 Element::Pattern { pattern, .. } if !self.pattern_numbers.contains_key(pattern.as_str()) => {
+                    // A node has a branch for each at most, and counts them in sixteen bits.
+                    if self.patterns.len() == usize::from(u16::MAX) {
+                        return Err(Unfit::TooManyRules);
+                    }
                     let (text, compiled) = patterns
                         .compile(pattern, room)
                         .map_err(|problem| Unfit::Pattern { element, problem })?;
@@ -405,44 +454,60 @@ impl Builder {
     }
 
     fn finish(self, languages: Languages) -> Table {
-        let count: usize = self.nodes.iter().map(|built| built.literals.len()).sum();
-        let empty = Literal { node: NONE, child: NONE, start: 0, length: 0, ends: (0, 0) };
-        let mut table = Table {
-            nodes: Vec::with_capacity(self.nodes.len()),
-            branches: Vec::new(),
-            patterns: self.patterns,
-            literals: vec![empty; (count + count / 3 + 1).next_power_of_two()],
-            text: Vec::new(),
-            literal_bytes_max: 0,
-            languages,
-        };
-        let mask = table.literals.len() - 1;
+        let mut nodes = Vec::new();
+        let mut branches: Vec<Branch> = Vec::new();
+        let mut literals = Vec::new();
+        // Of each node built its number as a child: in order, without the leaves.
+        let mut children: Vec<u32> = Vec::with_capacity(self.nodes.len());
         for (number, built) in self.nodes.into_iter().enumerate() {
             let mut node = built.node.unwrap_or(Node::NEW);
-            let from = table.branches.len() as u32;
-            table.branches.extend(built.branches);
-            node.branches = (from, table.branches.len() as u32);
-            node.literals = built.literals.len() as u32;
-            table.nodes.push(node);
-            for (text, child) in built.literals {
-                let ends = ends(&text);
-                let mut slot = hash(number as u32, ends, text.len()) & mask;
-                while table.literals[slot].node != NONE {
-                    slot = (slot + 1) & mask;
-                }
-                table.literals[slot] = Literal {
-                    node: number as u32,
-                    child,
-                    start: table.text.len() as u32,
-                    length: text.len() as u32,
-                    ends,
-                };
-                table.literal_bytes_max = table.literal_bytes_max.max(text.len());
-                table.text.extend(text);
+            node.branches = branches.len() as u32;
+            // One for each pattern at most.
+            node.branch_count = built.branches.len() as u16;
+            node.has_literals = !built.literals.is_empty();
+            if number > 0 && node.is_leaf() {
+                children.push(LEAF | node.end);
+                continue;
+            }
+            let new = nodes.len() as u32;
+            children.push(new);
+            nodes.push(node);
+            branches.extend(built.branches);
+            literals.extend(built.literals.into_iter().map(|(text, child)| (new, text, child)));
+        }
+        let child = |built: u32| if built == NONE { NONE } else { children[built as usize] };
+        for node in &mut nodes {
+            (node.any, node.language) = (child(node.any), child(node.language));
+        }
+        branches.iter_mut().for_each(|branch| branch.child = child(branch.child));
+        let empty = Literal { key: NONE, child: NONE, first: 0, last_or_start: 0 };
+        let slots = 2 * literals.len() + 1;
+        let mut table = vec![empty; slots];
+        let mut text = Vec::new();
+        let literal_bytes_max = literals.iter().map(|(_, bytes, _)| bytes.len()).max().unwrap_or(0);
+        for (node, bytes, built) in literals {
+            let ends = ends(&bytes);
+            let key = key(node, bytes.len());
+            let mut at = slot(key, ends, slots);
+            while table[at].key != NONE {
+                at = next(at, slots);
+            }
+            let is_long = bytes.len() > ENDS_BYTES;
+            let last_or_start = if is_long { text.len() as u64 } else { ends.1 };
+            table[at] = Literal { key, child: child(built), first: ends.0, last_or_start };
+            if is_long {
+                text.extend(bytes);
             }
         }
-        table.text.shrink_to_fit();
-        table
+        Table {
+            nodes: nodes.into(),
+            branches: branches.into(),
+            patterns: self.patterns.into(),
+            literals: table.into(),
+            text: text.into(),
+            literal_bytes_max,
+            languages,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn site(name: &str, hosts: &[&str]) -> SiteRules {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: Arc::default(),
+        rules: Rules::default(),
         tls_policy: 0,
     }
 }

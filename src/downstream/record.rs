@@ -86,7 +86,7 @@ impl Record {
         let id = service.ids.next();
         let line = serving.log.as_ref().map(|log| {
             let site = decided.site.map(|(_, site)| site);
-            let rule = site.zip(decided.rule).and_then(|(site, rule)| site.rule(rule));
+            let rule = site.zip(decided.rule).and_then(|(site, rule)| site.rule_name(rule));
             let scheme = head.map_or(visitor.scheme, |(scheme, ..)| scheme);
             let request = Request {
                 time_ms: service.local.clock.unix_ms(came.first_byte_us),
@@ -97,7 +97,7 @@ impl Record {
                 tls: visitor.handshake.as_ref().map(|shaken| shaken.told),
                 head: head.map(|(_, host, head)| told(host, head)),
                 site: site.map(|site| site.name()),
-                rule: rule.map(|rule| rule.name.as_str()),
+                rule,
                 decision: decided.decision,
             };
             let mut text = service.lines.text();

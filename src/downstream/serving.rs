@@ -42,10 +42,7 @@ impl Serving {
         let balancers =
             generation.each_site().map(|site| upstreams.balancer(site.balance, &site.upstreams)).collect();
         let log = generation.access_log.clone().map(Log::new);
-        let named = generation
-            .sites
-            .iter()
-            .map(|(_, site)| (site.name(), site.rules().iter().map(|rule| rule.name.as_str())));
+        let named = generation.sites.iter().map(|(_, site)| (site.name(), site.rules().names()));
         let table = Arc::new(Table::build(named, &tables.get()));
         tables.set(table.clone());
         Serving { generation, upstreams, balancers, limits, log, table: Rc::new(table) }

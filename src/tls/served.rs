@@ -108,9 +108,11 @@ pub struct SiteTls {
     pub policy: ArcSwap<Policy>,
     slots: Box<[Slot]>,
     asks: bool,
-    // Names without a certificate that were told of, with the minute.
-    told: Mutex<HashMap<Box<[u8]>, u64>>,
+    // Names without a certificate that were told of, with the minute. Most sites never have one.
+    told: OnceLock<Box<Mutex<Told>>>,
 }
+
+type Told = HashMap<Box<[u8]>, u64>;
 
 /// The next step of a handshake.
 pub enum Found<'a> {
@@ -127,7 +129,7 @@ pub enum Found<'a> {
 impl SiteTls {
     pub fn new(policy: Arc<Policy>, slots: Vec<Slot>) -> SiteTls {
         let asks = slots.iter().any(|slot| matches!(slot, Slot::Asked(_)));
-        SiteTls { policy: ArcSwap::new(policy), slots: slots.into(), asks, told: Mutex::default() }
+        SiteTls { policy: ArcSwap::new(policy), slots: slots.into(), asks, told: OnceLock::new() }
     }
 
     /// What `name` is served with, looking from slot `from` on; 0 at first. Without a name sources are not asked.
@@ -172,7 +174,7 @@ impl SiteTls {
     /// name, and for 256 names.
     pub fn may_tell(&self, name: &[u8], now: Moment) -> bool {
         let minute = now.monotonic / 60_000;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= TOLD_MAX {
             told.retain(|_, of| *of == minute);
         }

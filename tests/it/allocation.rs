@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use portcullis::dispatch::{
-    Alias, Covers, Element, Handshake, Place, Ports, Question, Rule, Scheme, SiteId, SiteRules, Sites, Ssl,
-    Unmatched, write_normalized,
+    Alias, Covers, Element, Handshake, Place, Ports, Question, Rule, Rules, Scheme, SiteId, SiteRules, Sites,
+    Ssl, Unmatched, write_normalized,
 };
 use portcullis::http::{BodyEnd, Forwarded, Header, Limits, Reuse, Told, Version};
 use portcullis::http1::{
@@ -97,7 +97,7 @@ fn site(name: &str, hosts: &[&str]) -> SiteRules {
         is_permanent: false,
         languages: Vec::new(),
         unmatched: Unmatched::Forward,
-        rules: Arc::default(),
+        rules: Rules::default(),
         tls_policy: 0,
     }
 }
@@ -167,7 +167,7 @@ fn every_kind_of_decision_allocates_nothing() {
     let mut one = site("one", &["one.test", "*.one.test"]);
     one.aliases = vec!["alias.test".to_owned()];
     one.languages = vec!["en".to_owned(), "nl".to_owned()];
-    one.rules = Arc::new([
+    one.rules = Rules::from([
         rule("true", vec![literal("true"), Element::Rest], Some(Ssl::Https)),
         rule("false", vec![literal("false"), Element::Variable("id".to_owned())], Some(Ssl::Http)),
         rule(

@@ -71,8 +71,8 @@ impl Bench {
             site: "site".to_owned(),
             names: vec!["*.example".to_owned()],
             sources,
-            policy: PolicyPlan { alpn: vec!["http/1.1".to_owned()], ..PolicyPlan::default() },
-            state_directory: self.path("state"),
+            policy: Arc::new(PolicyPlan { alpn: vec!["http/1.1".to_owned()], ..PolicyPlan::default() }),
+            state_directory: self.path("state").into(),
             sessions: Sessions::Off,
         }
     }
@@ -160,7 +160,7 @@ fn other_client_authorities_are_another_policy() {
     authority("ca.pem");
     let mut plan = bench.plan(vec![bench.files("a"), bench.command()]);
     bench.answers("b.example", "null");
-    plan.policy.client_auth =
+    Arc::get_mut(&mut plan.policy).unwrap().client_auth =
         Some(ClientAuthPlan { mode: ClientAuthMode::Require, ca: bench.path("ca.pem"), crl: vec![] });
     let site = bench.keeper.site(plan, &mut Vec::new()).unwrap();
     let numbers = || {

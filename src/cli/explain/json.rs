@@ -160,10 +160,10 @@ fn rules(account: &Account<'_>) -> Value {
     };
     let told = |tried: &crate::dispatch::RuleTried| {
         let written = site.config.rules().get(tried.rule.index());
-        let why = tried.outcome.err().zip(written);
+        let why = tried.outcome.err().zip(written.as_ref());
         let value = json!({
             "name": tried.name,
-            "path": written.map(words::path),
+            "path": written.as_ref().map(words::path),
             "matches": tried.outcome.is_ok(),
             "reason": why.map(|(why, rule)| words::mismatch(rule, why, &explanation.segments)),
         });

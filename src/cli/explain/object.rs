@@ -27,10 +27,10 @@ impl ObjectWriter {
             out.extend_from_slice(b",\"site\":");
             write_string(site.name().as_bytes(), out);
         }
-        let rule = site.and_then(|(id, site)| Some((id, decision.rule?, site.rule(decision.rule?)?)));
-        if let Some((.., rule)) = rule {
+        let rule = site.and_then(|(id, site)| Some((id, decision.rule?, site.rule_name(decision.rule?)?)));
+        if let Some((.., name)) = rule {
             out.extend_from_slice(b",\"rule\":");
-            write_string(rule.name.as_bytes(), out);
+            write_string(name.as_bytes(), out);
         }
         if let Some(status) = status(&decision.action) {
             out.extend_from_slice(b",\"status\":");

@@ -218,7 +218,7 @@ impl Account<'_> {
             }
             let said = match (rule.outcome, site.config.rules().get(rule.rule.index())) {
                 (Err(why), Some(written)) => {
-                    format!("no: {}", words::mismatch(written, why, &explanation.segments))
+                    format!("no: {}", words::mismatch(&written, why, &explanation.segments))
                 }
                 _ => "matches".to_owned(),
             };
@@ -240,7 +240,7 @@ impl Account<'_> {
     }
 
     fn rule_path(&self, site: &SiteSeen<'_>, rule: RuleId) -> String {
-        site.config.rules().get(rule.index()).map(words::path).unwrap_or_default()
+        site.config.rules().get(rule.index()).as_ref().map(words::path).unwrap_or_default()
     }
 
     fn scheme(

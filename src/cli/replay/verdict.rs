@@ -60,8 +60,8 @@ impl Verdict {
         // Writing to a string does not fail.
         if let Some(site) = site {
             let _ = write!(text, ": site \"{}\"", site.name);
-            if let Some(rule) = self.rule.and_then(|rule| site.rules().get(rule.index())) {
-                let _ = write!(text, ", rule \"{}\"", rule.name);
+            if let Some(rule) = self.rule.and_then(|rule| site.rules().name(rule.index())) {
+                let _ = write!(text, ", rule \"{rule}\"");
             } else if matches!(self.what, What::Forward | What::Redirect { .. }) {
                 text.push_str(", no rule");
             }

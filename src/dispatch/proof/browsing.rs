@@ -135,7 +135,7 @@ fn look(sites: &Sites, facts: &[SiteFacts<'_>]) -> Seen {
         for path in paths() {
             let target = target(site, &path);
             let matched = sites.matches(id, &target);
-            let rule = matched.and_then(|rule| site.rule(rule));
+            let ssl = matched.and_then(|rule| written.rules.ssl(rule.index())).flatten();
             if let Some(rule) = matched {
                 seen.never.remove(&(id.0, rule.0));
             }
@@ -150,7 +150,7 @@ fn look(sites: &Sites, facts: &[SiteFacts<'_>]) -> Seen {
                     let end = new.visit(scheme, host, &target);
                     let End::Page(landed, by) = end else { panic!("{end:?} without HSTS") };
                     assert_eq!(by, matched, "redirects lead to the page that was asked for");
-                    let wanted = match rule.and_then(|rule| rule.ssl) {
+                    let wanted = match ssl {
                         Some(Ssl::Https) => Some(Scheme::Https),
                         Some(Ssl::Http) => Some(Scheme::Http),
                         Some(Ssl::Any) => None,
@@ -159,26 +159,24 @@ fn look(sites: &Sites, facts: &[SiteFacts<'_>]) -> Seen {
                         None if written.is_secure => None,
                         None => Some(Scheme::Http),
                     };
-                    if let (Some(wanted), Some(rule_id), true) =
-                        (wanted, matched, rule.is_some_and(|rule| rule.ssl.is_some()))
+                    if let (Some(wanted), Some(rule), true) = (wanted, matched, ssl.is_some())
                         && wanted != landed
                     {
-                        seen.unserved.insert((id.0, rule_id.0));
+                        seen.unserved.insert((id.0, rule.0));
                     }
                     let knowing = Browser { sites, facts, knows_hsts: true };
                     match knowing.visit(scheme, host, &target) {
                         End::Page(landed, Some(by)) => {
                             let has_session =
                                 written.is_secure && !facts_here.session_cookies.is_empty() && has_https;
-                            let own = rule.is_some_and(|rule| rule.ssl == Some(Ssl::Http));
-                            if has_session && own && landed == Scheme::Http {
+                            if has_session && ssl == Some(Ssl::Http) && landed == Scheme::Http {
                                 seen.sessions_lost.insert((id.0, by.0));
                             }
                         }
                         End::Page(_, None) => {}
                         End::Round(by) => {
-                            let rule = by.and_then(|by| site.rule(by));
-                            match by.filter(|_| rule.is_some_and(|rule| rule.ssl.is_some())) {
+                            let says = |by: &RuleId| written.rules.ssl(by.index()).flatten().is_some();
+                            match by.filter(says) {
                                 Some(by) => drop(seen.loops.insert((id.0, by.0))),
                                 None => drop(seen.site_loops.insert(id.0)),
                             }

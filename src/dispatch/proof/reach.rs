@@ -48,8 +48,9 @@ pub fn reach(site: &Site) -> Vec<Reach> {
 }
 
 pub(super) fn reach_within(site: &Site, steps: u64) -> Vec<Reach> {
-    let mut prover = Prover::new(site, steps);
-    (0..site.rules().len()).map(|rule| prover.rule(rule)).collect()
+    let rules: Vec<Rule> = site.rules().iter().collect();
+    let mut prover = Prover::new(site, &rules, steps);
+    (0..rules.len()).map(|rule| prover.rule(rule)).collect()
 }
 
 struct Prover<'a> {
@@ -87,8 +88,7 @@ enum Covered {
 }
 
 impl<'a> Prover<'a> {
-    fn new(site: &'a Site, steps_left: u64) -> Self {
-        let rules = site.rules();
+    fn new(site: &'a Site, rules: &'a [Rule], steps_left: u64) -> Self {
         let mut starts: HashMap<&[u8], Vec<usize>> = HashMap::new();
         let mut open_starts = Vec::new();
         for (index, rule) in rules.iter().enumerate() {

@@ -171,7 +171,7 @@ fn holds(paths: Vec<Vec<Element>>, languages: usize, exact: bool) {
     let mut written = site("s", &["s.example"]);
     written.languages = ["en", "nl"].iter().take(languages).map(|code| (*code).to_owned()).collect();
     written.rules = paths.into_iter().map(|path| rule("r", path, None)).collect();
-    let (rules, languages) = (written.rules.clone(), written.languages.clone());
+    let (rules, languages) = (written.rules.iter().collect::<Vec<_>>(), written.languages.clone());
     let sites = compiled(written);
     let site = sites.site(SiteId(0));
     let found = reach(site);

@@ -41,8 +41,8 @@ fn compile(sites: Vec<SiteRules>) -> Sites {
     Sites::compile(sites, PORTS).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
-fn four_rules() -> Arc<[Rule]> {
-    Arc::new([
+fn four_rules() -> Rules {
+    Rules::from([
         rule("https", vec![literal("https")], Some(Ssl::Https)),
         rule("http", vec![literal("http")], Some(Ssl::Http)),
         rule("any", vec![literal("any"), Element::Rest], Some(Ssl::Any)),
@@ -331,7 +331,7 @@ fn a_target_never_chooses_where_a_redirect_goes() {
 #[test]
 fn says_everything_that_is_wrong() {
     let mut first = site("first", &["example.com", "*.example.com", "*"]);
-    first.rules = Arc::new([
+    first.rules = Rules::from([
         rule("ok", vec![literal("a")], None),
         Rule { place: place(7), ..rule("bad", vec![variable("x"), pattern("id", "^[0-9")], None) },
         rule("big", vec![pattern("id", "((a{1000}){1000}){1000}")], None),
@@ -393,7 +393,7 @@ fn says_everything_that_is_wrong() {
 fn explains_each_rule_and_the_scheme() {
     let mut written = site("a", &["example.com"]);
     written.languages = vec!["en".into()];
-    written.rules = Arc::new([
+    written.rules = Rules::from([
         rule("home", vec![], None),
         rule("long", vec![variable("a"), variable("b"), variable("c")], None),
         rule("other", vec![literal("x"), Element::Rest], None),
@@ -440,7 +440,7 @@ fn workers_share_the_sites() {
 fn slashes_in_front_cost_no_second_redirect() {
     let mut written = site("s", &["s.example"]);
     written.aliases = vec!["www.s.example".into()];
-    written.rules = Arc::new([
+    written.rules = Rules::from([
         rule("odd-secure", vec![literal(""), literal("a")], Some(Ssl::Https)),
         rule("odd-any", vec![literal(""), literal("b")], Some(Ssl::Any)),
         rule("odd-plain", vec![literal(""), literal("c")], Some(Ssl::Http)),

@@ -87,7 +87,7 @@ fn first_match(site: &SiteRules, target: &[u8]) -> Option<usize> {
     {
         segments.remove(0);
     }
-    site.rules.iter().position(|rule| matches(rule, &segments, &site.languages))
+    site.rules.iter().position(|rule| matches(&rule, &segments, &site.languages))
 }
 
 fn element() -> impl Strategy<Value = Element> {
