@@ -73,10 +73,12 @@ fn whether_a_name_may_is_asked_and_again_for_each_renewal() {
         let wanted = format!("/allowed?domain={name}");
         asked.requests().iter().filter(|request| request.target() == wanted).count()
     };
-    assert_eq!((targets("one.shops.test"), targets("two.shops.test")), (1, 1));
+    // Once for each client whose patience ended before the order did.
+    let asked_at_first = targets("one.shops.test");
+    assert!(asked_at_first > 0 && targets("two.shops.test") == 1);
     let first = served(server.https(), "one.shops.test").1;
     // While clients come, it is renewed.
     wait_until("it is renewed", || served(server.https(), "one.shops.test").1 != first);
-    assert!(targets("one.shops.test") > 1);
+    assert!(targets("one.shops.test") > asked_at_first);
     assert!(!server.log_text().contains("ordering a certificate site=\"shops@two"), "{}", server.log_text());
 }
