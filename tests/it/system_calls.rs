@@ -24,6 +24,8 @@ fn calls_while(clients: impl FnOnce(&Server)) -> BTreeMap<String, u64> {
     let mut server =
         Setup::new(&any_site(&upstream)).under(&["strace", "-D", "-f", "-c", "-o", file]).start();
     clients(&server);
+    // What it gives back once after its start is in each count.
+    wait_until("memory was given back", || !threads(server.process()).any(|name| name.trim() == "memory"));
     server.stop();
     // strace is not its parent (-D), so that signals reach the program, and ends after it.
     let written = || std::fs::read_to_string(&summary).unwrap_or_default();
@@ -35,6 +37,13 @@ fn calls_while(clients: impl FnOnce(&Server)) -> BTreeMap<String, u64> {
         Some(((*words.last()?).to_owned(), words.get(3)?.parse().ok()?))
     });
     lines.filter(|(name, _): &(String, u64)| name != "total").collect()
+}
+
+/// Their names.
+fn threads(process: u32) -> impl Iterator<Item = String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    // One that ends meanwhile has no name any more.
+    tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
 }
 
 /// Of one more request, when `many` are `REQUESTS` more than `few`.
