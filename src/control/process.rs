@@ -358,14 +358,15 @@ impl Process<'_> {
                 Event::Signal(Asked::Reload) if self.upgrading.is_some() => self.reload_asked = true,
                 Event::Signal(Asked::Reload) => self.reload(),
                 Event::Signal(Asked::Reopen) => self.reopen(),
-                Event::Built(built) => {
-                    match *built {
-                        Ok(_) if draining => self.not_reloaded(&ReloadFailure::Draining),
-                        Ok(built) => self.install(built),
-                        Err(failure) => self.not_reloaded(&failure),
+                // Memory goes back when the generation before is freed; of one that is not installed, at once.
+                Event::Built(built) => match *built {
+                    Ok(built) if !draining => self.install(built),
+                    not_installed => {
+                        let failure = not_installed.err().unwrap_or(ReloadFailure::Draining);
+                        self.not_reloaded(&failure);
+                        memory::give_back_soon();
                     }
-                    memory::give_back_soon();
-                }
+                },
                 Event::Worker(Report::Installed { worker, generation }) => self.installed(worker, generation),
                 Event::Worker(Report::Ended { cut: open, .. }) => {
                     running -= 1;

@@ -22,7 +22,7 @@ struct Packed {
     files: Box<[Arc<Path>]>,
 }
 
-/// Its name begins where the text of the rule before it ends, and its parts where those of that rule end.
+/// Its parts begin where those of the rule before it end, and their text where its name ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct PackedRule {
     ssl: Option<Ssl>,

@@ -229,7 +229,6 @@ fn ping(tunnels: &mut [Client]) {
     }
 }
 
-/// A thousand of each take minutes: `PORTCULLIS_RELOADS` and `PORTCULLIS_SOCKETS` say how many.
 #[test]
 fn memory_taken_for_a_reload_goes_back_to_the_system() {
     let upstream = Upstream::saying("ok");
@@ -253,6 +252,7 @@ fn memory_taken_for_a_reload_goes_back_to_the_system() {
     println!("resident memory {} KiB, {} KiB at the peak", seen.0, seen.1);
 }
 
+/// A thousand of each take minutes: `PORTCULLIS_RELOADS` and `PORTCULLIS_SOCKETS` say how many.
 #[test]
 fn many_reloads_under_load_drop_nothing_and_keep_no_memory() {
     let of = |name: &str, default: usize| {

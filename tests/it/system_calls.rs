@@ -39,7 +39,7 @@ fn calls_while(clients: impl FnOnce(&Server)) -> BTreeMap<String, u64> {
     lines.filter(|(name, _): &(String, u64)| name != "total").collect()
 }
 
-/// Their names.
+/// The names of a process's threads.
 fn threads(process: u32) -> impl Iterator<Item = String> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
     // One that ends meanwhile has no name any more.
